@@ -32,9 +32,9 @@ is the business of whoever catches. Broken invariants are not here: those go thr
     │   ├── UpstreamProtocolError   upstream_protocol
     │   ├── UpstreamClosed          upstream_closed         received_bytes
     │   └── UpstreamBusy            upstream_busy           limit
-    ├── FrameError                  frame_error
+    ├── FrameError                  frame_error             reason, offset
     │   ├── FrameTooLarge           frame_too_large         size_bytes, bytes_max
-    │   ├── FrameMalformed          frame_malformed         offset
+    │   ├── FrameMalformed          frame_malformed
     │   └── FrameTruncated          frame_truncated         missing_bytes
     └── AdminError                  admin_error             url
         ├── AdminUnreachable        admin_unreachable
@@ -46,6 +46,7 @@ arguments of the constructor and attributes of the exception:
     raise ObjectTooLarge("body exceeds the limit", requested_bytes=length, bytes_max=limit)
 """
 
+# ruff: noqa: N818 (a name says what happened; the tree says that it is an error)
 from __future__ import annotations
 
 from typing import ClassVar
@@ -262,9 +263,15 @@ class UpstreamBusy(UpstreamError):
 
 
 class FrameError(NeuroCacheError, ValueError):
-    """A frame of the client or Raft protocol cannot be read or written."""
+    """A frame of the client or Raft protocol cannot be read or written.
+
+    `reason` is a stable word such as `key_duplicate`; `offset` counts bytes of the stream when
+    reading and bytes of the frame when writing.
+    """
 
     code = "frame_error"
+    reason: str = ""
+    offset: int = 0
 
 
 class FrameTooLarge(FrameError):
@@ -276,10 +283,9 @@ class FrameTooLarge(FrameError):
 
 
 class FrameMalformed(FrameError):
-    """The payload is neither one msgpack map nor one JSON object; wrong at `offset`."""
+    """The payload is neither one msgpack map nor one JSON object of the protocol."""
 
     code = "frame_malformed"
-    offset: int = 0
 
 
 class FrameTruncated(FrameError):
