@@ -1,0 +1,1 @@
+"""The I/O shell around neuro.http and neuro.cache: from the native engine to the origins and back."""
