@@ -31,7 +31,7 @@ build: $(SETUP_STAMP) ## compile what changed (Zig, Cython) in place
 	@$(PYTHON) setup.py -q build_ext --inplace
 
 serve: build ## run a node in front of the bundled demo site; Ctrl-C ends both
-	@exec $(PYTHON) packaging/demo/serve.py
+	@exec $(PYTHON) packaging/demo/serve.py $(SERVE_ARGS)
 
 test: build ## every test: Zig, thread sanitizer, pytest; installs the programs it drives where it may
 	@packaging/test_programs.sh

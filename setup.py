@@ -1,7 +1,8 @@
-"""Build entry point: hands setuptools the extensions of build/; everything static is in pyproject.toml.
+"""Build entry point: hands setuptools the extensions of build/; everything static is in
+pyproject.toml.
 
-Owns: nothing but the connection. Why it exists: extension lists need code, and the Zig archive must be
-compiled before the extension that links it.
+Owns: nothing but the connection. Why it exists: extension lists need code, and the Zig archive
+must be compiled before the extension that links it.
 """
 
 from __future__ import annotations

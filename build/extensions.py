@@ -3,9 +3,10 @@
 Owns: the list of extensions, the staging of .pxd and .pyi files, the choice of a C compiler.
 Never: Zig command lines, those are in zig_archive.py.
 
-Cython resolves `cimport neuro._core.slab` through package directories, but the sources lie in `_core/`
-(setuptools maps the name with package_dir, Cython does not know that). So the .pxd and .pyi files are
-staged as a package tree below build/out/stage: Cython's include path and mypy's `mypy_path`.
+Cython resolves `cimport neuro._core.slab` through package directories, but the sources lie in
+`_core/` (setuptools maps the name with package_dir, Cython does not know that). So the .pxd and
+.pyi files are staged as a package tree below build/out/stage: Cython's include path and mypy's
+`mypy_path`.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import zig_archive
 from setuptools import Extension
 from setuptools.command.build_ext import build_ext
+
+import zig_archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +31,7 @@ STAGE = zig_archive.OUT / "stage"
 PACKAGE = "neuro._core"
 
 NATIVE_OWNER = "slab"
-"""The one extension that links the archive: two would hold two copies of its state. Others cimport it."""
+"""The one extension that links the archive: two would hold two copies of its state."""
 
 COMPILE_FLAGS = ("-std=c11", "-O2", "-g0", "-fvisibility=hidden", "-ffile-prefix-map=.=neurocache")
 VERSION_SCRIPT = ROOT / "build" / "exports.map"
@@ -69,7 +71,7 @@ def extension_modules() -> list[Extension]:
 
 
 class BuildExtensions(build_ext):
-    """build_ext that first compiles the Zig archive, then translates what changed, with any C compiler."""
+    """Compiles the Zig archive, translates what changed, then builds with any C compiler."""
 
     def run(self) -> None:
         """Builds the archive and the extensions that are older than their sources."""
@@ -90,7 +92,7 @@ class BuildExtensions(build_ext):
 
 def translate(modules: list[Extension]) -> None:
     """Replaces the .pyx sources of the extensions by C files below build/out/cython."""
-    from Cython.Build import cythonize
+    from Cython.Build import cythonize  # noqa: PLC0415  (metadata commands need no Cython)
 
     translated = cythonize(
         modules,
@@ -111,7 +113,7 @@ def link_archive(extension: Extension, archive: Path) -> None:
 
 
 def use_zig_cc(compiler: object) -> None:
-    """Makes a distutils compiler call `zig cc`; the target is named so that the CPU is the baseline."""
+    """Makes a distutils compiler call `zig cc`, with the baseline CPU as target."""
     command = [*zig_archive.zig_command(), "cc", "-target", zig_archive.zig_target()]
     flags = ["-fno-sanitize=undefined", "-fwrapv", "-DNDEBUG", "-fPIC"]
     set_executables = compiler.set_executables  # type: ignore[attr-defined]

@@ -1,8 +1,8 @@
 """Compiles zig/ into the static archive that one extension links.
 
 Owns: the Zig command lines (archive, tests, format check) and when the archive is up to date.
-Never: C or Cython, that is extensions.py. Never `zig build`: its first run compiles a build runner for
-minutes; `build-obj` and `ar` give the same bytes on every run in a second.
+Never: C or Cython, that is extensions.py. Never `zig build`: its first run compiles a build
+runner for minutes; `build-obj` and `ar` give the same bytes on every run in a second.
 
 Run as a program: `python build/zig_archive.py archive|test|race|format-check|abi-check`.
 """
@@ -28,11 +28,11 @@ ARCHIVE_NAME = "libneurocache_native.a"
 
 OPTIMIZE_VARIABLE = "NEUROCACHE_ZIG_OPTIMIZE"
 OPTIMIZE_DEFAULT = "safe"
-"""Bounds and overflow checks stay on in production: a wrong index ends the process, it never leaks bytes."""
+"""Bounds and overflow checks stay on: a wrong index ends the process, it leaks no bytes."""
 OPTIMIZE_MODES = ("safe", "fast", "debug")
 
 OBJECT_FLAGS = ("-fPIC", "-fstrip", "-fno-stack-check", "-mcpu=baseline", "-lc")
-"""No paths and no host CPU in the object, so that equal sources give equal bytes on every machine."""
+"""No paths and no host CPU in the object: equal sources give equal bytes everywhere."""
 
 
 def optimize_mode() -> str:
@@ -55,7 +55,9 @@ def zig_command() -> list[str]:
     """
     spec = importlib.util.find_spec("ziglang")
     if spec is None or spec.origin is None:
-        raise SystemExit("ziglang is not installed\nRun `make setup`, or `pip install ziglang==0.17.1`")
+        raise SystemExit(
+            "ziglang is not installed\nRun `make setup`, or `pip install ziglang==0.17.1`"
+        )
     return [str(Path(spec.origin).parent / "zig")]
 
 
@@ -121,7 +123,9 @@ def run_tests(*, race: bool = False, names: Sequence[str] = ()) -> None:
     for file in files:
         if names and file.stem not in names:
             continue
-        print(f"zig test {file.relative_to(ROOT)}{' (thread sanitizer)' if race else ''}", flush=True)
+        print(
+            f"zig test {file.relative_to(ROOT)}{' (thread sanitizer)' if race else ''}", flush=True
+        )
         sanitizer = ("-fsanitize-thread",) if race else ()
         run_zig(
             "test",
@@ -132,7 +136,7 @@ def run_tests(*, race: bool = False, names: Sequence[str] = ()) -> None:
 
 
 def check_abi() -> None:
-    """Compiles zig/test/*.c against the header: static asserts compare C's layout with the contract."""
+    """Compiles zig/test/*.c: static asserts compare C's layout with the header's contract."""
     for file in sorted(TESTS.glob("*.c")):
         run_zig(
             *("cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-Izig/include", "-fsyntax-only"),
