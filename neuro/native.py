@@ -35,6 +35,17 @@ if TYPE_CHECKING:
         RequestEvent,
         WritableEvent,
     )
+    from neuro._core.frame import (
+        DEPTH_MAX,
+        FRAME_BYTES_MAX,
+        HEADER_BYTES,
+        ITEM_COUNT_MAX,
+        JSON,
+        MSGPACK,
+        STRING_BYTES_MAX,
+        FrameDecoder,
+        FrameEncoder,
+    )
     from neuro._core.slab import (
         AUTHORIZED_OK,
         BODILESS,
@@ -53,12 +64,13 @@ __all__ = [
     "ACCESS_RECORD_BYTES",
     "AUTHORIZED_OK",
     "BODILESS",
-    "BodyEvent",
-    "ClosedEvent",
-    "Engine",
-    "Event",
-    "Fill",
+    "FrameDecoder",
+    "FrameEncoder",
+    "HEADER_BYTES",
+    "ITEM_COUNT_MAX",
+    "JSON",
     "KEY_BYTES_MAX",
+    "MSGPACK",
     "NEEDS_PYTHON",
     "OUTCOME_BYPASS",
     "OUTCOME_COLLAPSED",
@@ -69,13 +81,21 @@ __all__ = [
     "OUTCOME_PREFETCHED",
     "OUTCOME_REVALIDATED",
     "OUTCOME_STALE",
-    "Object",
     "PAGE_BYTES",
     "PREFETCHED",
-    "RequestEvent",
-    "Slab",
     "TIME_NEVER",
     "WRITE_HIGH_BYTES",
+    "BodyEvent",
+    "ClosedEvent",
+    "DEPTH_MAX",
+    "Engine",
+    "Event",
+    "FRAME_BYTES_MAX",
+    "Fill",
+    "Object",
+    "RequestEvent",
+    "STRING_BYTES_MAX",
+    "Slab",
     "WritableEvent",
     "check_abi_version",
     "load",
@@ -85,6 +105,8 @@ ABI_VERSION = 1
 """The NC_ABI_VERSION of zig/include/neurocache.h that this package is written for."""
 
 _LINKED_MODULE = "neuro._core.slab"
+_UNLINKED_MODULE = "neuro._core.frame"
+"""Plain Cython without the native library: a client of a node need not load a slab for it."""
 _MODULE_OF_NAME = {
     "neuro._core.slab": (
         "AUTHORIZED_OK BODILESS KEY_BYTES_MAX NEEDS_PYTHON PAGE_BYTES PREFETCHED TIME_NEVER "
@@ -94,6 +116,10 @@ _MODULE_OF_NAME = {
         "ACCESS_RECORD_BYTES OUTCOME_BYPASS OUTCOME_COLLAPSED OUTCOME_ERROR OUTCOME_HIT "
         "OUTCOME_MISS OUTCOME_OBJECT_API OUTCOME_PREFETCHED OUTCOME_REVALIDATED OUTCOME_STALE "
         "WRITE_HIGH_BYTES BodyEvent ClosedEvent Engine RequestEvent WritableEvent"
+    ),
+    "neuro._core.frame": (
+        "DEPTH_MAX FRAME_BYTES_MAX HEADER_BYTES ITEM_COUNT_MAX JSON MSGPACK STRING_BYTES_MAX "
+        "FrameDecoder FrameEncoder"
     ),
 }
 _MODULES = {name: module for module, names in _MODULE_OF_NAME.items() for name in names.split()}
@@ -116,7 +142,8 @@ def load(module_name: str) -> object:
         NativeMissing: it is not built, or cannot be loaded on this machine.
         NativeMismatch: it was built from another version of the header.
     """
-    check_abi_version()
+    if module_name != _UNLINKED_MODULE:
+        check_abi_version()
     return _import(module_name)
 
 
