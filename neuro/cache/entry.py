@@ -95,7 +95,21 @@ class EntryMeta:
         for value, kind in zip(values, _TYPES, strict=True):
             if type(value) is not kind:
                 raise EntryMalformed("meta holds a wrong type")
-        return cls(*values[1:9], *_tuples(values[9:12]), values[12])
+        names, selected, variants = _tuples(values[9], values[10], values[11])
+        return cls(
+            request_time_s=values[1],
+            response_time_s=values[2],
+            freshness_source=values[3],
+            is_explicit=values[4],
+            may_serve_stale=values[5],
+            must_validate=values[6],
+            is_marker=values[7],
+            nonce=values[8],
+            vary_names=names,
+            vary_values=selected,
+            variants=variants,
+            content_hash=values[12],
+        )
 
 
 _TYPES: Final = (
@@ -104,12 +118,13 @@ _TYPES: Final = (
 )
 
 
-def _tuples(lists: list[list[Any]]) -> list[tuple[Any, ...]]:
-    names, values, variants = lists
+def _tuples(
+    names: list[Any], values: list[Any], variants: list[Any]
+) -> tuple[tuple[bytes, ...], tuple[bytes | None, ...], tuple[bytes, ...]]:
     if not all(isinstance(item, bytes) for item in (*names, *variants)):
         raise EntryMalformed("meta holds a name that is not bytes")
     if not all(item is None or isinstance(item, bytes) for item in values):
         raise EntryMalformed("meta holds a value that is not bytes")
     if len(values) not in (0, len(names)):
         raise EntryMalformed("meta holds values without names")
-    return [tuple(names), tuple(values), tuple(variants)]
+    return tuple(names), tuple(values), tuple(variants)

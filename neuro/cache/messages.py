@@ -22,11 +22,12 @@ TIME_MAX_S: Final = 2**32 - 2
 
 @dataclass(frozen=True, slots=True)
 class CacheRequest:
-    """A request as the engine parsed it; `key` is its primary cache key."""
+    """A request as the engine parsed it; `key` is its primary cache key, `has_body` its content."""
 
     method: bytes
     key: bytes
     fields: Fields
+    has_body: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from neuro.http.dates import parse_date_s
+from neuro.http.dates import format_date, parse_date_s
 from neuro.http.directives import CDN_CACHE_CONTROL, DELTA_SECONDS_MAX, Directives
 from neuro.http.directives import parse_delta_seconds, response_directives
 from neuro.http.fields import Fields
@@ -69,6 +69,16 @@ def single_date_s(fields: Fields, name: bytes, now_s: int) -> int | None:
     """The HTTP-date of a field that must stand alone; None when absent, repeated or invalid."""
     value = fields.get_single(name)
     return None if value is None else parse_date_s(value, now_s)
+
+
+def with_date(fields: Fields, response_time_s: int) -> Fields:
+    """The fields with a valid Date: the time of reception where it is missing or invalid.
+
+    Source: RFC 9110 section 6.6.1.
+    """
+    if single_date_s(fields, b"date", response_time_s) is not None:
+        return fields
+    return fields.replace(b"Date", format_date(response_time_s))
 
 
 def corrected_initial_age_s(fields: Fields, request_time_s: int, response_time_s: int) -> int:

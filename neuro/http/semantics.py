@@ -46,5 +46,5 @@ def is_safe(method: bytes) -> bool:
 
 
 def is_non_error(status: int) -> bool:
-    """Whether the status is 2xx or 3xx, the condition of section 4.4. Source: RFC 9111 section 4.4."""
+    """Whether the status is 2xx or 3xx. Source: RFC 9111 section 4.4."""
     return 200 <= status < 400

@@ -56,7 +56,7 @@ def judge_storability(
     directives = response_directives(response, targets)
     denial = _method_or_status_denial(method, status, directives)
     if denial is None:
-        denial = _directive_denial(status, directives, request_no_store)
+        denial = _directive_denial(directives, request_no_store)
     if denial is None:
         denial = _content_denial(request, response, directives, allow_set_cookie)
     if denial is not None:
@@ -80,9 +80,7 @@ def _method_or_status_denial(method: bytes, status: int, directives: Directives)
     return None
 
 
-def _directive_denial(
-    status: int, directives: Directives, request_no_store: bool
-) -> str | None:
+def _directive_denial(directives: Directives, request_no_store: bool) -> str | None:
     # must-understand overrides no-store where the status is understood, which was checked before.
     if b"no-store" in directives and b"must-understand" not in directives:
         return "no-store"
