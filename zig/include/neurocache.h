@@ -44,6 +44,7 @@ typedef uint64_t nc_object;
 #define NC_PAGE_BYTES (1u << 20)
 #define NC_ARENA_BYTES_MAX (256ull << 30)
 #define NC_KEY_BYTES_MAX 16384u
+#define NC_PART_BYTES_MAX 65535u /* of fields, fields_304 and meta each; beyond: NC_TOO_LARGE */
 #define NC_LENGTH_UNKNOWN UINT64_MAX
 #define NC_TIME_NEVER UINT32_MAX
 
@@ -96,9 +97,11 @@ nc_status nc_fill_begin(nc_slab *slab, const nc_fill_spec *spec, nc_object *out)
 nc_status nc_fill_buffer(nc_slab *slab, nc_object fill, uint8_t **out, uint64_t *out_length);
 /* count bytes of the buffer are written; followers may read them. Sequence: buffer, write, advance. */
 nc_status nc_fill_advance(nc_slab *slab, nc_object fill, uint64_t count);
-/* LIVE and in the index, replacing an older object of the same key. The filler's pin remains the caller's
- * (nc_object_unpin). body_crc32c is computed here or along the way. */
-nc_status nc_fill_publish(nc_slab *slab, nc_object fill);
+/* LIVE and in the index, replacing an older object of the same key. *out is the stored object, and the filler's
+ * pin, now on *out, remains the caller's (nc_object_unpin). *out is another object than fill when a body of
+ * unknown length was copied to a slot that fits: then fill is complete and readable for those who pinned it
+ * before, but nobody else finds it. Followers are notified with the handle of fill in either case. */
+nc_status nc_fill_publish(nc_slab *slab, nc_object fill, nc_object *out);
 /* Complete for those who follow it, but never in the index: used when a response turns out not storable. */
 nc_status nc_fill_complete_unindexed(nc_slab *slab, nc_object fill);
 /* DEAD: followers see a failed body. Drops the filler's pin. */
@@ -129,6 +132,8 @@ typedef struct nc_object_info {
     uint16_t status;
 } nc_object_info;
 
+/* DEAD: an aborted fill. An object that was evicted, replaced or deleted while pinned stays LIVE for those
+ * who hold it: its bytes are whole. */
 enum { NC_STATE_FREE = 0, NC_STATE_FILLING = 1, NC_STATE_LIVE = 2, NC_STATE_DEAD = 3 };
 
 /* Finds the LIVE object of a key and pins it; the caller owes one nc_object_unpin. Counts as an access

@@ -30,9 +30,8 @@ const Bucket = extern struct {
     words: [entries_per_bucket]Word,
 };
 
-pub fn refOf(word: u64) u32 {
-    return @truncate(word);
-}
+/// Where a reference stands, and the reference that was compared (the word may change meanwhile).
+pub const Match = struct { word: *Word, ref: u32 };
 
 fn tagOf(hash: Hash) u64 {
     return hash.hi & 0xffff_ffff_0000_0000;
@@ -75,25 +74,26 @@ pub const Index = struct {
     }
 
     /// Walks the words that may name the key of this hash. `context.accepts(ref)` compares the object.
-    pub inline fn find(self: *const Index, hash: Hash, context: anytype) ?*Word {
+    pub inline fn find(self: *const Index, hash: Hash, context: anytype) ?Match {
         const one = self.first(hash);
         const two = self.second(hash);
         @prefetch(two, .{});
         const tag = tagOf(hash);
-        for (&one.words) |*word| if (matches(word, tag, context)) return word;
-        for (&two.words) |*word| if (matches(word, tag, context)) return word;
+        for (&one.words) |*word| if (match(word, tag, context)) |found| return found;
+        for (&two.words) |*word| if (match(word, tag, context)) |found| return found;
         if (one.overflowed.load(.seq_cst) == 0) return null;
         for (0..overflow_probe_max) |step| {
-            const word = self.overflowAt(hash, step);
-            if (matches(word, tag, context)) return word;
+            if (match(self.overflowAt(hash, step), tag, context)) |found| return found;
         }
         return null;
     }
 
-    inline fn matches(word: *const Word, tag: u64, context: anytype) bool {
+    inline fn match(word: *Word, tag: u64, context: anytype) ?Match {
         const value = word.load(.seq_cst);
-        if (value & 0xffff_ffff_0000_0000 != tag) return false;
-        return refOf(value) != 0 and context.accepts(refOf(value));
+        if (value & 0xffff_ffff_0000_0000 != tag) return null;
+        const ref: u32 = @truncate(value);
+        if (ref == 0 or !context.accepts(ref)) return null;
+        return .{ .word = word, .ref = ref };
     }
 
     /// Locked. Puts a new reference, or gives the reference of an occupant that must be removed first.
@@ -118,7 +118,7 @@ pub const Index = struct {
             return null;
         }
         const victim = one.words[hash.hi % entries_per_bucket].load(.monotonic);
-        return refOf(victim);
+        return @truncate(victim);
     }
 
     fn freeWord(bucket: *Bucket) struct { word: ?*Word, count: u32 } {
@@ -157,7 +157,8 @@ pub const Index = struct {
 
     /// Locked. The word of a known object.
     pub fn findRef(self: *Index, hash: Hash, ref: u32) ?*Word {
-        return self.find(hash, RefIs{ .ref = ref });
+        const found = self.find(hash, RefIs{ .ref = ref }) orelse return null;
+        return found.word;
     }
 };
 

@@ -109,7 +109,7 @@ pub const Object = extern struct {
         return self.filled_word.load(.acquire);
     }
     pub fn state(self: *const Object) State {
-        return @enumFromInt(self.state_word.load(.acquire));
+        return @fromBackingInt(@intCast(self.state_word.load(.acquire)));
     }
     pub fn status(self: *const Object) u16 {
         return self.status_word;
@@ -149,12 +149,28 @@ pub const Object = extern struct {
         return self.pins.load(.acquire) & ~pins_closed;
     }
 
-    /// Makes the slot an empty one; its handle is refused from here on.
-    pub fn clear(self: *Object) void {
-        self.generation.store(0, .release);
-        self.state_word.store(@intFromEnum(State.free), .monotonic);
+    /// Makes a slot of a page that no reader can look at an empty one.
+    pub fn format(self: *Object) void {
+        self.pins.store(pins_closed, .monotonic);
+        self.close();
+    }
+
+    /// Ends an object whose pins were closed; its handle is refused from here on. The pins word is never
+    /// stored while handles may be tried on it, only added to: a pin taken by mistake is undone later.
+    pub fn close(self: *Object) void {
+        self.state_word.store(@backingInt(State.free), .monotonic);
         self.marks.store(0, .monotonic);
-        self.pins.store(pins_closed, .release);
+        self.generation.store(0, .release);
+    }
+
+    /// From closed to one pin.
+    pub fn openPinned(self: *Object) void {
+        _ = self.pins.fetchSub(pins_closed - 1, .acq_rel);
+    }
+
+    /// From no pin to closed; false when somebody holds one.
+    pub fn tryClosePins(self: *Object) bool {
+        return self.pins.cmpxchgStrong(0, pins_closed, .acq_rel, .monotonic) == null;
     }
 };
 

@@ -16,7 +16,7 @@ const Object = @import("object.zig").Object;
 
 pub const none: u32 = std.math.maxInt(u32);
 const unit_bytes = @import("object.zig").unit_bytes;
-const page_units = size_class.page_bytes / unit_bytes;
+const page_units: u32 = size_class.page_bytes / unit_bytes;
 const word_count_max = 64;
 
 pub const Page = struct {
@@ -173,7 +173,7 @@ pub const Pages = struct {
         const slots = size_class.slotCount(class);
         if (size_class.isHead(class)) {
             // Whoever holds a stale handle may look here: each slot start must be a header.
-            for (0..slots) |slot| self.object(refOf(index, class, @intCast(slot))).clear();
+            for (0..slots) |slot| self.object(refOf(index, class, @intCast(slot))).format();
         }
         self.arena.recordClass(index, class);
         page.class.store(class, .release);
@@ -267,7 +267,8 @@ pub const Pages = struct {
         self.linkPartial(page.class.load(.monotonic), index);
     }
 
-    fn retire(self: *Pages, index: u32, epoch: u64) void {
+    /// Locked. An empty page waits for readers, then joins the pool.
+    pub fn retire(self: *Pages, index: u32, epoch: u64) void {
         const page = &self.table.items[index];
         _ = self.classes[page.class.load(.monotonic)].page_count.fetchSub(1, .monotonic);
         page.class.store(size_class.none, .release);

@@ -8,3 +8,23 @@ pub const abi_version: u32 = 1;
 export fn nc_abi_version() u32 {
     return abi_version;
 }
+
+/// The slab's parts, for the tests in zig/test.
+pub const slab = struct {
+    pub const catalog = @import("catalog.zig");
+    pub const crc32c = @import("crc32c.zig");
+    pub const epoch = @import("epoch.zig");
+    pub const fill = @import("fill.zig");
+    pub const index = @import("index.zig");
+    pub const memory = @import("memory.zig");
+    pub const object = @import("object.zig");
+    pub const size_class = @import("size_class.zig");
+    pub const space = @import("space.zig");
+    pub const stats = @import("stats.zig");
+    pub const Options = @import("slab.zig").Options;
+    pub const Slab = @import("slab.zig").Slab;
+};
+
+comptime {
+    _ = @import("slab_abi.zig");
+}

@@ -20,11 +20,12 @@ const head_table = blk: {
     var length: usize = 0;
     var want: usize = slot_bytes_min;
     while (want < head_bytes_largest * 9 / 10) {
-        const slots = (page_bytes + want / 2) / want;
+        // Few large slots leave room for the nearest count; many small ones must not fall below `want`.
+        const slots = if (want > 64 * 1024) (page_bytes + want / 2) / want else page_bytes / want;
         const bytes = page_bytes / slots / 64 * 64;
         found[length] = @intCast(bytes);
         length += 1;
-        want = bytes + bytes / 4;
+        want = (bytes + bytes / 4 + 63) / 64 * 64;
     }
     found[length] = head_bytes_largest;
     length += 1;

@@ -144,7 +144,8 @@ pub const Slab = struct {
     }
 
     pub fn hashKey(self: *const Slab, key: []const u8) Hash {
-        return @bitCast(SipHash.toInt(key, &self.hash_key));
+        const value = SipHash.toInt(key, &self.hash_key);
+        return .{ .lo = @truncate(value), .hi = @truncate(value >> 64) };
     }
 
     const KeyIs = struct {
@@ -161,16 +162,11 @@ pub const Slab = struct {
 
     /// The LIVE object of a key; call between enter and leave. No atomic read-modify-write.
     pub fn find(self: *Slab, hash: Hash, key: []const u8) ?*Object {
-        const word = self.findWord(hash, key) orelse return null;
-        // The word may have been replaced since it matched: by an object of the same key, or, after a
-        // removal, of another one. So what it holds now is compared again.
-        const ref = index_module.refOf(word.load(.seq_cst));
-        if (ref == 0) return null;
-        const context: KeyIs = .{ .slab = self, .hash = hash, .key = key };
-        return if (context.accepts(ref)) self.pages.object(ref) else null;
+        const found = self.findMatch(hash, key) orelse return null;
+        return self.pages.object(found.ref);
     }
 
-    pub fn findWord(self: *Slab, hash: Hash, key: []const u8) ?*index_module.Word {
+    pub inline fn findMatch(self: *Slab, hash: Hash, key: []const u8) ?index_module.Match {
         return self.index.find(hash, KeyIs{ .slab = self, .hash = hash, .key = key });
     }
 
@@ -237,6 +233,10 @@ pub const Slab = struct {
         }
         const run = self.extentAt(object, offset);
         return run[0..@min(run.len, readable - offset)];
+    }
+
+    pub fn extentHeaderIfAny(self: *Slab, object: *const Object) ?*ExtentHeader {
+        return if (object.hasExtents()) self.extentHeader(object) else null;
     }
 
     pub fn extentHeader(self: *Slab, object: *const Object) *ExtentHeader {
