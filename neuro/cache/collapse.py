@@ -128,7 +128,7 @@ class CollapseTable:
         return self._land(key, leader, Verdict.FETCH)
 
     def abandon(self, key: bytes, leader: int) -> list[Wake]:
-        """The leader left before a response came and its fetch does not go on: the next one leads."""
+        """The leader left before a response came and its fetch ends: the next one leads."""
         flight = self._flights.get(key)
         if flight is None or flight.leader != leader:
             return []

@@ -115,16 +115,12 @@ def _plan_reuse(
             return serve(request, stored, now_s, Outcome.STALE, "max-stale")
         if stale_s < stored.stale_while_revalidate_s:
             refresh = _background(request, stored, now_s)
-            return serve(
-                request, stored, now_s, Outcome.STALE, "stale-while-revalidate", refresh
-            )
+            return serve(request, stored, now_s, Outcome.STALE, "stale-while-revalidate", refresh)
     return _revalidate(request, stored, b"stale", "stale", now_s, is_uncacheable)
 
 
-def _request_objection(
-    stored: StoredResponse, now_s: int, directives: Directives
-) -> str | None:
-    """The request directive that forbids reuse without validation. Source: RFC 9111 section 5.2.1."""
+def _request_objection(stored: StoredResponse, now_s: int, directives: Directives) -> str | None:
+    """The request directive that forbids plain reuse. Source: RFC 9111 section 5.2.1."""
     if b"no-cache" in directives:
         return "request-no-cache"
     max_age_s = directives.seconds(b"max-age")
@@ -196,9 +192,7 @@ def _fetch(
 
 def _may_collapse(request: CacheRequest, is_uncacheable: bool) -> bool:
     return (
-        request.method == b"GET"
-        and not is_uncacheable
-        and b"authorization" not in request.fields
+        request.method == b"GET" and not is_uncacheable and b"authorization" not in request.fields
     )
 
 
@@ -217,7 +211,9 @@ def on_origin_failure(
     origin that forbids stale answers gets its way in every case.
     Source: RFC 9111 sections 4.2.4 and 5.2.2.2; RFC 5861 section 4.
     """
-    refusal = Refuse(504 if is_timeout else 502, "origin-timeout" if is_timeout else "origin-failed")
+    refusal = Refuse(
+        504 if is_timeout else 502, "origin-timeout" if is_timeout else "origin-failed"
+    )
     if stored is None or request.method not in CACHEABLE_METHODS or request.has_body:
         return refusal
     usable, objection = _usable(request, stored)

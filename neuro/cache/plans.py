@@ -101,7 +101,7 @@ Plan = Serve | Revalidate | Fetch | PassThrough | Refuse
 
 @dataclass(frozen=True, slots=True)
 class MarkerPlan:
-    """The Vary marker to store at the primary key: status 200, no fields, no body, never expires."""
+    """The Vary marker for the primary key: status 200, no fields, no body, never expires."""
 
     key: bytes
     flags: int
@@ -187,4 +187,3 @@ class Freshen:
 
 
 ResponsePlan = StorePlan | StreamOnly | Freshen | Serve
-

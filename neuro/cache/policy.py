@@ -26,7 +26,7 @@ class SharedCachePolicy:
     object_bytes_max: int = 100 * 2**20
     # Cache-Control of requests; ignored by default, or any client could make the origin work.
     respects_request_directives: bool = False
-    # Stored responses with Vary for one URL; the oldest goes. Bounds memory under a flood of values.
+    # Stored responses with Vary for one URL; the oldest goes. Bounds a flood of field values.
     variants_max: int = 16
     # Field names in one Vary; more make the response uncacheable.
     vary_names_max: int = 8
@@ -36,8 +36,8 @@ class SharedCachePolicy:
     stores_for_validation: bool = True
     # Stale answers when the origin cannot be reached and forbids nothing; 0: only stale-if-error.
     stale_when_disconnected_s: int = 0
-    # s-maxage implies proxy-revalidate (RFC 9111 section 5.2.2.10); False lets stale-while-revalidate
-    # and stale-if-error win over it, as some hosted CDNs do.
+    # s-maxage implies proxy-revalidate (RFC 9111 section 5.2.2.10); False lets
+    # stale-while-revalidate and stale-if-error win over it, as some hosted CDNs do.
     s_maxage_forbids_stale: bool = True
     # Targeted cache control (RFC 9213), first match wins.
     targets: tuple[bytes, ...] = (CDN_CACHE_CONTROL,)

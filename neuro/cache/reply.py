@@ -42,9 +42,7 @@ def build_reply(
     return Reply(stored.status, _with_age(fields, stored, now_s, status), 0, stored.body_length)
 
 
-def _with_age(
-    fields: Fields, stored: StoredResponse, now_s: int, status: CacheStatus
-) -> Fields:
+def _with_age(fields: Fields, stored: StoredResponse, now_s: int, status: CacheStatus) -> Fields:
     # Ours is the last member of Cache-Status, nearest to the client (RFC 9211 section 2).
     return fields.without(b"age").extend(
         ((b"Age", b"%d" % stored.age_s(now_s)), (b"Cache-Status", status.to_bytes()))

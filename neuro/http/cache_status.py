@@ -51,9 +51,7 @@ class CacheStatus:
             parts.append(b"key=" + _string(self.key))
         if self.detail is not None:
             detail = self.detail
-            parts.append(
-                b"detail=" + (detail if is_structured_token(detail) else _string(detail))
-            )
+            parts.append(b"detail=" + (detail if is_structured_token(detail) else _string(detail)))
         return b"; ".join(parts)
 
 

@@ -18,13 +18,16 @@ _MONTHS: Final = (
     "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
 )  # fmt: skip
 _CLOCK: Final = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
-# "UTC" counts as "GMT" for a cache (RFC 9111 section 4.2); any other zone makes the date invalid.
+# "UTC" counts as "GMT" for a cache (RFC 9111 section 4.2); other zones make the date invalid.
+_ZONE: Final = "(?:gmt|utc)"
 _IMF: Final = re.compile(
-    rf"(?P<name>[a-z]{{3}}), (?P<day>\d\d) (?P<month>[a-z]{{3}}) (?P<year>\d{{4}}) {_CLOCK} (?:gmt|utc)",
+    r"(?P<name>[a-z]{3}), (?P<day>\d\d) (?P<month>[a-z]{3}) (?P<year>\d{4}) "
+    rf"{_CLOCK} {_ZONE}",
     re.ASCII,
 )
 _RFC850: Final = re.compile(
-    rf"(?P<name>[a-z]{{6,9}}), (?P<day>\d\d)-(?P<month>[a-z]{{3}})-(?P<year>\d\d) {_CLOCK} (?:gmt|utc)",
+    r"(?P<name>[a-z]{6,9}), (?P<day>\d\d)-(?P<month>[a-z]{3})-(?P<year>\d\d) "
+    rf"{_CLOCK} {_ZONE}",
     re.ASCII,
 )
 _ASCTIME: Final = re.compile(
@@ -101,7 +104,7 @@ def _seconds(match: re.Match[str], year: int) -> int | None:
 
 
 def format_date(moment_s: int) -> bytes:
-    """The IMF-fixdate of seconds since 1970, for years up to 9999. Source: RFC 9110 section 5.6.7."""
+    """The IMF-fixdate of seconds since 1970, up to year 9999. Source: RFC 9110 section 5.6.7."""
     moment = datetime.fromtimestamp(moment_s, UTC)
     return (
         f"{_DAYS[moment.weekday()].title()}, {moment.day:02} {_MONTHS[moment.month - 1].title()} "

@@ -49,7 +49,7 @@ class Directive:
 
 @dataclass(frozen=True, slots=True)
 class Directives:
-    """The directives in force for a message. `source` is the lower-case field name, b"" for none."""
+    """The directives in force for a message; `source` is the lower-case field name or b""."""
 
     members: tuple[Directive, ...] = ()
     source: bytes = b""
@@ -84,9 +84,7 @@ class Directives:
 
     def named_fields(self, name: bytes) -> frozenset[bytes]:
         """The lower-case field names that qualified forms of the directive list."""
-        return frozenset(
-            field for member in self.all(name) for field in _named_fields(member)
-        )
+        return frozenset(field for member in self.all(name) for field in _named_fields(member))
 
 
 def _named_fields(member: Directive) -> list[bytes]:

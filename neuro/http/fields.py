@@ -17,7 +17,9 @@ FieldLine = tuple[bytes, bytes]
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # VCHAR, obs-text, SP and HTAB, no blank at either end (RFC 9110 section 5.5).
-_VALUE: Final = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\x20-\x7e\x80-\xff\t]*[\x21-\x7e\x80-\xff])?)?")
+_VALUE: Final = re.compile(
+    rb"(?:[\x21-\x7e\x80-\xff](?:[\x20-\x7e\x80-\xff\t]*[\x21-\x7e\x80-\xff])?)?"
+)
 _BLANK: Final = b" \t"
 
 
@@ -85,7 +87,9 @@ class Fields:
             if not is_token(name):
                 raise InvalidFieldError("field name is not a token", name=_shown(name))
             if not is_field_value(value):
-                raise InvalidFieldError("field value holds forbidden bytes", name=_shown(name), value=_shown(value))
+                raise InvalidFieldError(
+                    "field value holds forbidden bytes", name=_shown(name), value=_shown(value)
+                )
         return fields
 
     @classmethod

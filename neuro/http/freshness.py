@@ -10,8 +10,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from neuro.http.dates import format_date, parse_date_s
-from neuro.http.directives import CDN_CACHE_CONTROL, DELTA_SECONDS_MAX, Directives
-from neuro.http.directives import parse_delta_seconds, response_directives
+from neuro.http.directives import (
+    CDN_CACHE_CONTROL,
+    DELTA_SECONDS_MAX,
+    Directives,
+    parse_delta_seconds,
+    response_directives,
+)
 from neuro.http.fields import Fields
 from neuro.http.semantics import HEURISTIC_STATUSES
 
@@ -21,7 +26,7 @@ _NO_STALE: Final = (b"must-revalidate", b"proxy-revalidate")
 
 @dataclass(frozen=True, slots=True)
 class HeuristicRule:
-    """When and how to guess a lifetime: `percent` of the time since Last-Modified, up to a bound."""
+    """How to guess a lifetime: `percent` of the time since Last-Modified, up to a bound."""
 
     percent: int = 10
     lifetime_s_max: int = 86_400

@@ -1,7 +1,7 @@
 """Byte ranges: the part of a stored representation that a request asks for.
 
-Owns RFC 9110 section 14 and If-Range. Never reads a body. Several ranges in one request are answered
-with the whole representation, which the RFC allows and which costs an attacker no amplification.
+Owns RFC 9110 section 14 and If-Range. Never reads a body. Several ranges in one request are
+answered with the whole representation: the RFC allows it, and it amplifies no attack.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from neuro.http.validation import stored_etag, strongly_equal
 
 _SPEC: Final = re.compile(rb"([0-9]*)-([0-9]*)")
 _POSITION_DIGITS_MAX: Final = 19  # 2^63 has 19 digits
-_CONTENT_RANGE: Final = re.compile(rb"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.I)
+_CONTENT_RANGE: Final = re.compile(
+    rb"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.IGNORECASE
+)
 # Seconds by which Date must be later than Last-Modified for the latter to be strong.
 _STRONG_DATE_GAP_S: Final = 1
 
