@@ -15,7 +15,8 @@ How the edge uses it:
    (write NOTHING, TIMES or FIELDS), or `Serve` (stale instead of an error). Drop every `delete`.
    `may_share` True: `table.share(...)`; else, and for StreamOnly: `table.release(...)`.
 5. No response at all: `on_origin_failure(request, stored, now_s, policy, is_timeout=...)`.
-6. Answer from what is stored or filling: `build_reply(request, plan.as_stored(), now_s, status)`.
+6. Answer from what is stored or filling: `build_reply(request, plan.as_stored(), now_s, status)`;
+   the leader itself: `build_first_reply(request, client_head, plan.as_stored(), now_s, status)`.
 """
 
 from neuro.cache.collapse import CollapseTable, Role, Verdict, Wake
@@ -48,7 +49,7 @@ from neuro.cache.plans import (
     Write,
 )
 from neuro.cache.policy import SharedCachePolicy
-from neuro.cache.reply import build_reply
+from neuro.cache.reply import build_first_reply, build_reply
 from neuro.cache.storing import plan_response
 
 __all__ = [
@@ -80,6 +81,7 @@ __all__ = [
     "Verdict",
     "Wake",
     "Write",
+    "build_first_reply",
     "build_reply",
     "object_key",
     "on_origin_failure",

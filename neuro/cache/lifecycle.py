@@ -59,6 +59,8 @@ def plan_request(
     directives = _NO_DIRECTIVES
     if policy.respects_request_directives:
         directives = request_directives(request.fields)
+    # A response that the client wants nobody to keep is of no use to those who would wait for it.
+    is_uncacheable = is_uncacheable or b"no-store" in directives
     stored, forward = _usable(request, stored)
     plan: Plan
     if stored is None or forward is not None:
@@ -209,7 +211,8 @@ def on_origin_failure(
 
     A stale answer needs stale-if-error, or no answer at all and an operator who allows it; an
     origin that forbids stale answers gets its way in every case.
-    Source: RFC 9111 sections 4.2.4 and 5.2.2.2; RFC 5861 section 4.
+    Source: RFC 9111 sections 4.2.4 and 5.2.2.2 (504 where validation is compulsory); RFC 5861
+    section 4.
     """
     refusal = Refuse(
         504 if is_timeout else 502, "origin-timeout" if is_timeout else "origin-failed"
@@ -217,8 +220,10 @@ def on_origin_failure(
     if stored is None or request.method not in CACHEABLE_METHODS or request.has_body:
         return refusal
     usable, objection = _usable(request, stored)
-    if usable is None or objection is not None or not usable.meta.may_serve_stale:
+    if usable is None or objection is not None:
         return refusal
+    if not usable.meta.may_serve_stale:
+        return Refuse(504, "must-revalidate") if status is None else refusal
     stale_s = -usable.ttl_s(now_s)
     if stale_s <= 0 and status is None:
         return serve(request, usable, now_s, Outcome.HIT, "origin-failed")

@@ -6,9 +6,12 @@ the life of a request did that.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from neuro.cache.messages import CacheRequest, StoredResponse
 from neuro.cache.plans import Reply
 from neuro.http.cache_status import CacheStatus
+from neuro.http.dates import format_date
 from neuro.http.fields import Fields
 from neuro.http.ranges import Span, Unsatisfiable, select_span, unsatisfied_content_range
 from neuro.http.validation import is_not_modified, not_modified_fields
@@ -37,9 +40,31 @@ def build_reply(
         return Reply(206, head, span.offset, span.length)
     if isinstance(span, Unsatisfiable):
         total = stored.body_length or 0
-        head = Fields(((b"Content-Range", unsatisfied_content_range(total)),))
+        head = Fields(
+            (
+                (b"Date", format_date(now_s)),
+                (b"Content-Range", unsatisfied_content_range(total)),
+            )
+        )
         return Reply(416, _with_age(head, stored, now_s, status), 0, 0)
     return Reply(stored.status, _with_age(fields, stored, now_s, status), 0, stored.body_length)
+
+
+def build_first_reply(
+    request: CacheRequest,
+    head: Fields,
+    stored: StoredResponse,
+    now_s: int,
+    status: CacheStatus,
+) -> Reply:
+    """Answers the request whose response is being stored, from that response's own fields.
+
+    Args:
+        head: the fields for the client (`neuro.http.forwarding.client_response_fields`); unlike
+            the stored ones they still hold what is meant for this client only.
+    """
+    own = head.without(b"content-length", b"cache-status")
+    return build_reply(request, replace(stored, fields=own), now_s, status)
 
 
 def _with_age(fields: Fields, stored: StoredResponse, now_s: int, status: CacheStatus) -> Fields:

@@ -11,30 +11,42 @@ from dataclasses import dataclass
 from typing import Final
 
 from neuro.http.fields import Fields
+from neuro.http.freshness import with_date
 from neuro.http.hop_by_hop import PROXY_FIELDS, remove_hop_by_hop
 
 # Client statements that no origin may see unverified.
-CLIENT_CLAIMS: Final = frozenset(
+_CLAIMS: Final = frozenset(
     (
-        *(b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port"),
-        *(b"x-forwarded-proto", b"x-forwarded-scheme", b"x-forwarded-ssl", b"x-forwarded-server"),
-        *(b"x-forwarded-prefix", b"x-forwarded-path", b"x-forwarded-uri", b"x-original-host"),
-        *(b"x-original-url", b"x-original-uri", b"x-rewrite-url", b"x-http-method"),
-        *(b"x-http-method-override", b"x-method-override", b"x-real-ip", b"x-client-ip"),
-        *(b"true-client-ip", b"x-host", b"front-end-https"),
+        *(b"forwarded", b"front-end-https", b"true-client-ip", b"x-client-ip", b"x-forwarded"),
+        *(b"x-host", b"x-http-host-override", b"x-http-method", b"x-http-method-override"),
+        *(b"x-method-override", b"x-real-ip", b"x-rewrite-url"),
     )
 )
+_CLAIM_PREFIXES: Final = (b"x-forwarded-", b"x-original-")
 
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """This proxy and the client in front of it. `cdn_id` is a host name or a pseudonym token."""
+    """This proxy and the client in front of it. `cdn_id` is a host name or a pseudonym token.
+
+    `authority` is what the client asked for; `origin_host` goes into Host where it differs.
+    """
 
     cdn_id: bytes
     client_address: bytes
     scheme: bytes
     authority: bytes
     minor_version: int = 1
+    origin_host: bytes | None = None
+
+
+def is_client_claim(name: bytes) -> bool:
+    """Whether a field states what only a proxy can know: who asks, for which host and method.
+
+    Underscores count as hyphens, because CGI-like origins cannot tell them apart.
+    """
+    plain = name.lower().replace(b"_", b"-")
+    return plain in _CLAIMS or plain.startswith(_CLAIM_PREFIXES)
 
 
 def is_loop(request: Fields, cdn_id: bytes) -> bool:
@@ -59,15 +71,16 @@ def origin_request_fields(request: Fields, hop: Hop) -> Fields:
     is replaced by the authority that was parsed, so that the origin and the cache key agree.
     Source: RFC 9110 sections 7.6.1, 7.6.3 and 7.2; RFC 8586 section 2.
     """
+    claims = {name for name in request.names() if is_client_claim(name)}
     kept = remove_hop_by_hop(request).without_set(
-        CLIENT_CLAIMS | PROXY_FIELDS | {b"content-length", b"expect", b"host"}
+        claims | PROXY_FIELDS | {b"content-length", b"expect", b"host"}
     )
     loop = kept.combined(b"cdn-loop")
     via = kept.combined(b"via")
     entry = b"1.%d %b" % (hop.minor_version, hop.cdn_id)
     return Fields(
         (
-            (b"Host", hop.authority),
+            (b"Host", hop.authority if hop.origin_host is None else hop.origin_host),
             *kept.without(b"cdn-loop", b"via"),
             (b"Via", entry if via is None else via + b", " + entry),
             (b"CDN-Loop", hop.cdn_id if loop is None else loop + b", " + hop.cdn_id),
@@ -78,12 +91,22 @@ def origin_request_fields(request: Fields, hop: Hop) -> Fields:
     )
 
 
-def client_response_fields(response: Fields, cdn_id: bytes, minor_version: int = 1) -> Fields:
+def client_response_fields(
+    response: Fields,
+    cdn_id: bytes,
+    minor_version: int = 1,
+    *,
+    response_time_s: int | None = None,
+) -> Fields:
     """The end-to-end fields of an origin's response, with this proxy in Via.
 
-    Source: RFC 9110 sections 7.6.1 and 7.6.3.
+    Given the time of reception, a missing or invalid Date is filled in.
+
+    Source: RFC 9110 sections 6.6.1, 7.6.1 and 7.6.3.
     """
     kept = remove_hop_by_hop(response)
+    if response_time_s is not None:
+        kept = with_date(kept, response_time_s)
     via = kept.combined(b"via")
     entry = b"1.%d %b" % (minor_version, cdn_id)
     return kept.without(b"via").append(b"Via", entry if via is None else via + b", " + entry)
