@@ -115,24 +115,33 @@ def run_zig(*arguments: str) -> None:
 
 
 def run_tests(*, race: bool = False, names: Sequence[str] = ()) -> None:
-    """Runs every zig/test/*_test.zig, or with `race` every *_race.zig under the thread sanitizer.
+    """Runs the test blocks of zig/src and zig/test/*_test.zig, or with `race` zig/test/*_race.zig.
 
-    Test files import the library as the module `neurocache` (zig/src/root.zig) or by relative path.
+    The latter run under the thread sanitizer. Files in zig/test import zig/src/root.zig as the
+    module `neurocache`; the blocks in zig/src are reached through the imports of root.zig.
+
+    Raises:
+        subprocess.CalledProcessError: a test failed.
     """
-    files = sorted(TESTS.glob("*_race.zig" if race else "*_test.zig"))
+    flags = ("-O", "safe", "-lc", "-mcpu=baseline", *(("-fsanitize-thread",) if race else ()))
+    library = SOURCES / "root.zig"
+    files = sorted(TESTS.glob("*_race.zig")) if race else [library, *sorted(TESTS.glob("*_test.zig"))]
     for file in files:
         if names and file.stem not in names:
             continue
-        print(
-            f"zig test {file.relative_to(ROOT)}{' (thread sanitizer)' if race else ''}", flush=True
-        )
-        sanitizer = ("-fsanitize-thread",) if race else ()
-        run_zig(
-            "test",
-            *("-O", "safe", "-lc", "-mcpu=baseline", *sanitizer),
-            *("--dep", "neurocache", f"-Mroot={file.relative_to(ROOT)}"),
-            *("-O", "safe", "-lc", "-mcpu=baseline", *sanitizer, "-Mneurocache=zig/src/root.zig"),
-        )
+        path = str(file.relative_to(ROOT))
+        print(f"zig test {path}{' (thread sanitizer)' if race else ''}", flush=True)
+        if file == library:
+            run_zig("test", *flags, path)
+        else:
+            module = (
+                "--dep",
+                "neurocache",
+                f"-Mroot={path}",
+                *flags,
+                f"-Mneurocache={library.relative_to(ROOT)}",
+            )
+            run_zig("test", *flags, *module)
 
 
 def check_abi() -> None:
@@ -150,11 +159,12 @@ def check_format() -> None:
 
 
 def zig_environment() -> dict[str, str]:
+    """The process's environment with Zig's caches below build/out, unless it names others."""
     cache = OUT / "zig-cache"
-    return os.environ | {
+    return {
         "ZIG_GLOBAL_CACHE_DIR": str(cache / "global"),
         "ZIG_LOCAL_CACHE_DIR": str(cache / "local"),
-    }
+    } | os.environ
 
 
 def _inputs_digest(mode: str) -> str:

@@ -50,7 +50,7 @@ HEAVY = (
 
 def imports_of(file: Path) -> set[str]:
     """Absolute names that a module imports, type-only imports left out."""
-    names = set()
+    names: set[str] = set()
     tree = ast.parse(file.read_text())
     skipped = {
         id(inner)
