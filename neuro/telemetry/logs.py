@@ -7,17 +7,21 @@ changes of state, WARNING for what an operator should look at, ERROR for what wa
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import logging.handlers
 import os
 import queue
+import threading
 from datetime import UTC, datetime
 from typing import IO, Final
 
 TRACE: Final = 5
 QUEUE_RECORDS_MAX = 8_192
 """Records that may wait for a slow stderr; further ones are dropped and counted."""
+STOP_TIMEOUT_S = 2
+"""How long the end of the process waits for a stream that does not take its lines."""
 
 LEVELS: Final = {
     "trace": TRACE,
@@ -77,13 +81,14 @@ class ConsoleFormatter(logging.Formatter):
 class _BoundedQueueHandler(logging.handlers.QueueHandler):
     """Hands records to the writing thread; drops and counts when that one cannot keep up."""
 
-    def __init__(self, records: queue.Queue[logging.LogRecord]) -> None:
+    def __init__(self, records: queue.Queue[logging.LogRecord | None]) -> None:
         super().__init__(records)
+        self.records = records
         self.dropped = 0
 
     def enqueue(self, record: logging.LogRecord) -> None:
         try:
-            self.queue.put_nowait(record)
+            self.records.put_nowait(record)
         except queue.Full:
             self.dropped += 1
 
@@ -97,13 +102,34 @@ class _BoundedQueueHandler(logging.handlers.QueueHandler):
         return record
 
 
+class _Writer(threading.Thread):
+    """Writes records until it meets None. A daemon: a stuck stderr must not keep the process."""
+
+    def __init__(
+        self, records: queue.Queue[logging.LogRecord | None], out: logging.Handler
+    ) -> None:
+        super().__init__(name="logs", daemon=True)
+        self._records = records
+        self._out = out
+
+    def run(self) -> None:
+        while (record := self._records.get()) is not None:
+            self._out.handle(record)
+
+    def stop(self) -> None:
+        """Lets it write what waits, for up to STOP_TIMEOUT_S."""
+        with contextlib.suppress(queue.Full):
+            self._records.put(None, timeout=STOP_TIMEOUT_S)
+            self.join(STOP_TIMEOUT_S)
+
+
 class LogPipe:
     """The running set-up; `stop()` writes what waits and restores the loggers."""
 
     def __init__(self, handler: _BoundedQueueHandler, output: logging.Handler) -> None:
         self._handler = handler
-        self._listener = logging.handlers.QueueListener(handler.queue, output)
-        self._listener.start()
+        self._writer = _Writer(handler.records, output)
+        self._writer.start()
         self._is_running = True
 
     @property
@@ -116,7 +142,7 @@ class LogPipe:
         if self._is_running:
             self._is_running = False
             logging.getLogger().removeHandler(self._handler)
-            self._listener.stop()
+            self._writer.stop()
 
 
 def start_logs(level: str, log_format: str, *, node_id: int, stream: IO[str]) -> LogPipe:

@@ -201,7 +201,8 @@ def test_a_token_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
         ),
     )
     token.chmod(0o600)
-    assert load_config({"--token-file": str(token)}, {}, directory=tmp_path)
+    loaded = load_config({"--token-file": str(token)}, {}, directory=tmp_path)
+    assert loaded.config.objects.token_file == token
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,56 @@
+"""What a node takes from the machine, and how conflicts are named."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from neuro.errors import AddressInUse, StartError
+from neuro.server.resources import DataDirectory, describe_bind_error, probe_address
+from neuro.units import Address
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_data_directory_belongs_to_one_node(tmp_path: Path) -> None:
+    first, second = DataDirectory(tmp_path / "a" / "b"), DataDirectory(tmp_path / "a" / "b")
+    first.open()
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+    with pytest.raises(StartError, match="in use by another node") as caught:
+        second.open()
+    assert "--data" in caught.value.hint
+    first.close()
+    first.close()
+    second.open()
+    second.close()
+
+
+def test_a_data_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StartError, match="cannot be used"):
+        DataDirectory(tmp_path / "file").open()
+
+
+def test_a_port_shared_by_its_owner_is_still_taken() -> None:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        address = Address("127.0.0.1", listener.getsockname()[1])
+        with pytest.raises(AddressInUse) as caught:
+            probe_address(address, "--edge")
+    assert caught.value.address == str(address)
+    assert str(address.port) in caught.value.message
+    assert "--edge 127.0.0.1:" in caught.value.hint
+    probe_address(address, "--edge")
+
+
+def test_other_reasons_not_to_bind_are_told_apart() -> None:
+    for number, text in ((errno.EACCES, "1024"), (errno.EADDRNOTAVAIL, "no interface")):
+        error = describe_bind_error(OSError(number, ""), Address("10.9.9.9", 80), "--edge")
+        assert text in error.hint
+        assert not isinstance(error, AddressInUse)
