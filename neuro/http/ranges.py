@@ -53,7 +53,7 @@ def parse_range(value: bytes, total: int) -> Span | Unsatisfiable | None:
     Source: RFC 9110 sections 14.1.2 and 14.2.
     """
     unit, equals, ranges = value.partition(b"=")
-    if not equals or unit.strip(b" \t").lower() != b"bytes":
+    if not equals or unit.lower() != b"bytes":
         return None
     members = split_list(ranges)
     if len(members) != 1:
