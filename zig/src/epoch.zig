@@ -93,21 +93,3 @@ pub const Epochs = struct {
         return true;
     }
 };
-
-test "a reader inside holds the epoch after one step" {
-    var readers: [2]Reader = undefined;
-    var epochs = Epochs.init(&readers);
-    const reader = try epochs.register();
-    const start = epochs.now();
-    epochs.enter(reader);
-    try std.testing.expect(epochs.tryAdvance());
-    try std.testing.expect(!epochs.tryAdvance());
-    epochs.leave(reader);
-    try std.testing.expect(epochs.tryAdvance());
-    try std.testing.expectEqual(start + 2, epochs.now());
-    const ticket = epochs.enterGuest();
-    try std.testing.expect(epochs.tryAdvance());
-    try std.testing.expect(!epochs.tryAdvance());
-    epochs.leaveGuest(ticket);
-    try std.testing.expect(epochs.tryAdvance());
-}

@@ -54,15 +54,20 @@ const Plan = struct {
     tail: [2]u8,
     tail_count: u32,
 
-    fn make(body_length: u64) Plan {
+    fn make(grain: size_class.Grain, body_length: u64) Plan {
         var plan: Plan = .{ .pages = body_length / size_class.page_bytes, .tail = undefined, .tail_count = 0 };
         const rest = body_length % size_class.page_bytes;
-        if (rest > size_class.page_bytes / 4 * 3) {
-            plan.pages += 1;
-        } else if (rest != 0) {
-            plan.add(size_class.extentFor(rest));
-            const reached = size_class.slotBytes(plan.tail[0]);
-            if (reached < rest) plan.add(size_class.extentAtLeast(rest - reached));
+        if (rest == 0) return plan;
+        const one = grain.extentAtLeast(rest);
+        const first = grain.extentFor(rest);
+        const reached = size_class.slotBytes(first);
+        if (reached >= rest) {
+            plan.add(first);
+        } else {
+            const second = grain.extentAtLeast(rest - reached);
+            const is_tighter = reached + size_class.slotBytes(second) < size_class.slotBytes(one);
+            plan.add(if (is_tighter) first else one);
+            if (is_tighter) plan.add(second);
         }
         return plan;
     }
@@ -103,12 +108,12 @@ fn make(slab: *Slab, spec: *const Spec) BeginError!*Object {
     var entries: u64 = 0;
     if (!is_inline) {
         entries = entries_unknown;
-        if (spec.body_length != length_unknown) entries = Plan.make(spec.body_length).count();
+        if (spec.body_length != length_unknown) entries = Plan.make(slab.grain, spec.body_length).count();
         if (entries > entries_inline_max) entries = 0;
     }
     const table_bytes = 8 + @sizeOf(ExtentHeader) + entries * @sizeOf(Extent);
     const bytes = head + if (is_inline) spec.body_length else table_bytes;
-    const class = size_class.headFor(@intCast(bytes));
+    const class = slab.grain.headFor(@intCast(bytes));
     if (class == size_class.none) return error.TooLarge;
     const ref = try space.allocate(slab, class);
     const object = slab.pages.object(ref);
@@ -167,7 +172,7 @@ fn writeHead(slab: *Slab, object: *Object, spec: *const Spec, class: u8, is_inli
 }
 
 fn reserve(slab: *Slab, object: *Object, body_length: u64) error{NoSpace}!void {
-    const plan = Plan.make(body_length);
+    const plan = Plan.make(slab.grain, body_length);
     for (0..plan.pages) |_| try append(slab, object, size_class.page_class);
     for (plan.tail[0..plan.tail_count]) |class| try append(slab, object, class);
 }
@@ -188,7 +193,7 @@ fn append(slab: *Slab, object: *Object, class: u8) error{NoSpace}!void {
 /// An external table of at least twice the entries. The old one stays: followers may be reading it.
 fn growTable(slab: *Slab, object: *Object, header: *ExtentHeader) error{NoSpace}!void {
     const wanted = @sizeOf(TableHeader) + 2 * @as(u64, header.capacity) * @sizeOf(Extent);
-    const class = size_class.extentAtLeast(wanted);
+    const class = slab.grain.extentAtLeast(wanted);
     const capacity = (size_class.slotBytes(class) - @sizeOf(TableHeader)) / @sizeOf(Extent);
     if (capacity <= header.capacity) return error.NoSpace;
     const ref = try space.allocate(slab, class);
@@ -233,7 +238,7 @@ pub fn buffer(slab: *Slab, object: *Object) BufferError![]u8 {
     const filled = object.filled();
     if (object.bodyLength() != length_unknown or filled >= slab.object_bytes_max) return error.TooLarge;
     // Doubling: an extent as large as all before it, up to a page.
-    try append(slab, object, size_class.extentAtLeast(filled));
+    try append(slab, object, slab.grain.extentAtLeast(filled));
     return room(slab, object);
 }
 

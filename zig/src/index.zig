@@ -161,32 +161,3 @@ pub const Index = struct {
         return found.word;
     }
 };
-
-test "insert, find and remove until far beyond the capacity" {
-    var failpoint: memory.Failpoint = .{};
-    var index = try Index.init(&failpoint, 64 * 1024);
-    defer index.deinit();
-    var random = std.Random.DefaultPrng.init(1);
-    var stored: [4096]?Hash = @splat(null);
-    for (1..stored.len) |ref| {
-        const hash: Hash = .{ .lo = random.random().int(u64), .hi = random.random().int(u64) };
-        while (index.insert(hash, @intCast(ref))) |victim| {
-            const old = stored[victim].?;
-            index.remove(index.findRef(old, victim).?, old);
-            stored[victim] = null;
-        }
-        stored[ref] = hash;
-    }
-    var count: usize = 0;
-    for (stored, 0..) |entry, ref| {
-        const hash = entry orelse continue;
-        try std.testing.expect(index.findRef(hash, @intCast(ref)) != null);
-        count += 1;
-    }
-    try std.testing.expectEqual(index.used.load(.monotonic), count);
-    for (stored, 0..) |entry, ref| {
-        const hash = entry orelse continue;
-        index.remove(index.findRef(hash, @intCast(ref)).?, hash);
-    }
-    for (index.buckets.items) |*bucket| try std.testing.expectEqual(0, bucket.overflowed.raw);
-}

