@@ -12,19 +12,18 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from neuro.cache import Outcome
 from neuro.edge.exchange import ClientExchange, ClientGone
 from neuro.errors import EngineError
-from neuro.http.fields import Fields
 
 if TYPE_CHECKING:
-    from neuro._core.engine import Engine, Event
+    from neuro.http.fields import Fields
+    from neuro.native import Engine, Event
 
 _log = logging.getLogger("neuro.edge")
 
 POLL_COUNT_MAX = 256
 """Events taken in one turn of the loop; the event fd stays readable when more wait."""
-
-OUTCOME_ERROR = 6  # NC_OUTCOME_ERROR
 
 Handler = Callable[[ClientExchange], Awaitable[None]]
 
@@ -154,7 +153,7 @@ class EngineBridge:
                     500,
                     self._error_fields,
                     b"NeuroCache failed on this request; see its log\n",
-                    outcome=OUTCOME_ERROR,
+                    outcome=Outcome.ERROR,
                     close=True,
                 )
         except ClientGone:

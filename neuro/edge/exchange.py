@@ -12,14 +12,15 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING
 
 from neuro.errors import NeuroCacheError
 from neuro.http.fields import FieldLine, Fields
 
 if TYPE_CHECKING:
-    from neuro._core.engine import Engine, RequestEvent
+    from collections.abc import AsyncIterator, Iterable
+
+    from neuro.native import Engine, RequestEvent
 
 BODY_WINDOW_BYTES = 262_144
 """Request body bytes granted ahead of the handler: four of the engine's largest pieces."""
@@ -138,8 +139,11 @@ class ClientExchange:
         is_bodiless = length == 0 or status in (204, 304) or self.request.method == b"HEAD"
         self._stage = _Stage.ANSWERED if is_bodiless else _Stage.STARTED
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes, lag_bytes_max: int = 0) -> None:
         """Queues body bytes, and waits while more than WRITE_HIGH_BYTES are on their way.
+
+        Args:
+            lag_bytes_max: a higher mark for this write, where others wait for the writer.
 
         Raises:
             ClientGone: stop working for this client.
@@ -147,7 +151,7 @@ class ClientExchange:
         self._require_present()
         self._queued_bytes += len(data)
         self._check(self._engine.write(self.request.request, data))
-        while self._queued_bytes > WRITE_HIGH_BYTES:
+        while self._queued_bytes > max(WRITE_HIGH_BYTES, lag_bytes_max):
             await self._wait()
             self._require_present()
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import h11
 
 from neuro.errors import UpstreamProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FieldLines = list[tuple[bytes, bytes]]  # names as received or sent, values trimmed
 

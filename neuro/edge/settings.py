@@ -83,6 +83,7 @@ class SiteSettings:
     origin: OriginSettings
     hosts: tuple[str, ...] = ()
     default_ttl_s: int = 0  # docs/decisions/0011
+    object_bytes_max: int = 100 * MIB  # larger responses are streamed, not stored
     ignore_request_cache_control: bool = True  # a client cannot make the origin work
 
 
@@ -118,10 +119,8 @@ class EdgeLimits:
     """Bounds on what misses may hold at once; hits are bounded by the engine alone."""
 
     fills_max: int = 512
-    collapse_waiters_max: int = 4_096
-    collapse_wait_ms: int = 60_000
+    collapse_wait_ms: int = 60_000  # as long as an origin may take to answer
     background_max: int = 64
-    range_fill_bytes_max: int = 16 * MIB  # a Range miss of a larger body is forwarded, uncached
 
 
 @dataclass(frozen=True, slots=True)

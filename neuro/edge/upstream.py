@@ -11,13 +11,17 @@ for the answer to the next request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from neuro.edge.origin_codec import FieldLines, OriginCodec, ResponseHead
-from neuro.edge.settings import OriginSettings
-from neuro.edge.upstream_stats import UpstreamStats
 from neuro.errors import UpstreamClosed, UpstreamConnectError, UpstreamError, UpstreamTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from neuro.edge.settings import OriginSettings
+    from neuro.edge.upstream_stats import UpstreamStats
 
 READ_HIGH_BYTES = 262_144
 """Body bytes that may wait for the consumer before the origin is held back."""

@@ -11,11 +11,14 @@ import asyncio
 import functools
 import ssl
 from collections import deque
+from typing import TYPE_CHECKING
 
-from neuro.edge.settings import OriginSettings
 from neuro.edge.upstream import OriginConnection, UpstreamRequest, UpstreamResponse
 from neuro.edge.upstream_stats import UpstreamStats
 from neuro.errors import UpstreamBusy, UpstreamConnectError, UpstreamError, UpstreamTimeout
+
+if TYPE_CHECKING:
+    from neuro.edge.settings import OriginSettings
 
 WAITERS_MAX = 4_096
 """Requests that may wait for a free connection; the engine bounds requests in flight to the same."""
