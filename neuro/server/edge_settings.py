@@ -71,4 +71,10 @@ def _make_sites(config: Config) -> tuple[SiteSettings, ...]:
         ),
     )
     default_ttl_s = config.cache.default_ttl_ms // _MS_PER_S
-    return (SiteSettings(origin=settings, default_ttl_s=default_ttl_s),)
+    return (
+        SiteSettings(
+            origin=settings,
+            default_ttl_s=default_ttl_s,
+            object_bytes_max=config.cache.object_bytes_max,
+        ),
+    )

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
+import types
 from typing import TYPE_CHECKING, Any
 
 import neuro
@@ -17,11 +19,16 @@ from neuro.clock import SystemClock
 from neuro.config.secret import read_secret
 from neuro.edge.service import EdgeService
 from neuro.errors import SlabError, StartError
+from neuro.native import Slab
 from neuro.server.edge_settings import make_edge_settings
 from neuro.server.origin_health import SAMPLE_INTERVAL_S, OriginHealth
-from neuro.server.resources import DataDirectory, describe_bind_error, probe_address
+from neuro.server.resources import (
+    DataDirectory,
+    describe_bind_error,
+    probe_address,
+    raise_file_limit,
+)
 from neuro.server.status import NodeStatus
-from neuro.store import ObjectStore
 from neuro.telemetry.access_log import AccessLog
 from neuro.telemetry.loop_lag import LoopLag
 from neuro.telemetry.metrics import NodeMetrics
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from neuro.config import Config
+    from neuro.edge.settings import EdgeSettings
 
 _log = logging.getLogger("neuro.server")
 
@@ -72,20 +80,21 @@ class Node:
         probe_address(config.edge.bind, "--edge")
         probe_address(config.admin.bind, "--admin")
 
+        self._warn_about_limits()
         directory = DataDirectory(config.node.data_dir)
         directory.open()
         stack.callback(directory.close)
 
-        store = self._open_store()
-        stack.callback(_close_store, store)
+        slab = self._open_slab()
+        stack.callback(_close_slab, slab)
 
-        edge = self._bind_edge(make_edge_settings(config, token), store)
+        edge = self._bind_edge(make_edge_settings(config, token), slab)
         stack.push_async_callback(edge.stop)
         self._edge = edge
         self.edge_address = Address(config.edge.bind.host, edge.port)
 
         lag = LoopLag()
-        status = self._make_status(edge, store, lag)
+        status = self._make_status(edge, slab, lag)
         admin = AdminServer(status)
         stack.push_async_callback(admin.stop)
         try:
@@ -130,13 +139,29 @@ class Node:
             await asyncio.sleep(CONNECTIONS_POLL_S)
         return is_complete
 
-    def _open_store(self) -> ObjectStore:
+    def _warn_about_limits(self) -> None:
+        edge = self._config.edge
+        possible = raise_file_limit(edge.connections_max)
+        if possible < edge.connections_max:
+            _log.warning(
+                "the limit of open files allows fewer connections than edge.connections_max",
+                extra={"possible": possible, "configured": edge.connections_max},
+            )
+        for path, address in (("edge.bind", edge.bind), ("admin.bind", self._config.admin.bind)):
+            if not address.is_loopback:
+                _log.warning(
+                    "other machines can connect, without TLS",
+                    extra={"option": path, "address": str(address)},
+                )
+
+    def _open_slab(self) -> Slab:
         node = self._config.node
         try:
-            return ObjectStore(
-                arena_bytes=node.memory_bytes,
+            return Slab(
+                node.memory_bytes,
                 path=str(node.data_dir / ARENA_FILE_NAME),
                 object_bytes_max=self._config.cache.object_bytes_max,
+                hash_key=(secrets.randbits(64), secrets.randbits(64)),
             )
         except (OSError, MemoryError, SlabError) as error:
             size = format_size_bytes(node.memory_bytes)
@@ -145,17 +170,17 @@ class Node:
                 hint="choose less with `--memory SIZE`, or another place with `--data DIR`",
             ) from error
 
-    def _bind_edge(self, settings: Any, store: ObjectStore) -> EdgeService:
+    def _bind_edge(self, settings: EdgeSettings, slab: Slab) -> EdgeService:
         try:
-            return EdgeService(settings, store, clock=self._clock)
+            return EdgeService(settings, types.SimpleNamespace(slab=slab), clock=self._clock)
         except OSError as error:
             raise describe_bind_error(error, self._config.edge.bind, "--edge") from error
 
-    def _make_status(self, edge: EdgeService, store: ObjectStore, lag: LoopLag) -> NodeStatus:
+    def _make_status(self, edge: EdgeService, slab: Slab, lag: LoopLag) -> NodeStatus:
         metrics = NodeMetrics(
             version=neuro.__version__,
             engine_stats=edge.stats,
-            slab_stats=store.stats,
+            slab_stats=slab.stats,
             upstream_stats=edge.upstream_stats,
             loop_lag=lag,
             log_records_dropped=self._log_records_dropped,
@@ -167,7 +192,7 @@ class Node:
             metrics=metrics,
             health=self._health,
             engine_stats=edge.stats,
-            slab_stats=store.stats,
+            slab_stats=slab.stats,
             upstream_stats=edge.upstream_stats,
         )
 
@@ -194,9 +219,9 @@ class Node:
         }
 
 
-def _close_store(store: ObjectStore) -> None:
+def _close_slab(slab: Slab) -> None:
     """Closes the slab; one still in use at this point is a bug, but must not hide the exit."""
     try:
-        store.close()
+        slab.close()
     except SlabError:
         _log.exception("the slab could not be closed")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import socket
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ from neuro.units import Address, format_address
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+FILES_BESIDE_CONNECTIONS = 512
+"""Descriptors kept for the origin's connections, the admin port, logs and the loop itself."""
 
 _LOCK_NAME = "lock"
 
@@ -55,6 +59,21 @@ class DataDirectory:
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
+
+
+def raise_file_limit(connections_max: int) -> int:
+    """Raises the soft limit of open files as far as it may go; how many connections that allows.
+
+    The usual soft limit of 1024 is for programs that use select(); the hard one is the machine's.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections_max + FILES_BESIDE_CONNECTIONS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY:
+        return connections_max
+    return max(0, min(connections_max, soft - FILES_BESIDE_CONNECTIONS))
 
 
 def probe_address(address: Address, option: str) -> None:

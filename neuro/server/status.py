@@ -113,7 +113,7 @@ class NodeStatus:
             "slab": {
                 **{key: slab[key] for key in _SLAB_KEYS},
                 "size_classes": [
-                    {key: row[key] for key in _SIZE_CLASS_KEYS} for row in slab["size_class"]
+                    {key: row[key] for key in _SIZE_CLASS_KEYS} for row in slab["size_classes"]
                 ],
             },
             "origins": [
@@ -144,7 +144,7 @@ def describe_cache(engine: Mapping[str, Any], slab: Mapping[str, Any]) -> dict[s
     body came from the slab without waiting for an origin. Bypassed requests, errors and writes do
     not count.
     """
-    outcomes = dict(zip(OUTCOMES, engine["outcomes"], strict=True))
+    outcomes = {name: engine["outcomes"][name] for name in OUTCOMES}
     hits = sum(outcomes[name] for name in _HIT_OUTCOMES)
     lookups = sum(outcomes[name] for name in _LOOKUP_OUTCOMES)
     return {

@@ -156,7 +156,7 @@ def engine_metrics(stats: Mapping[str, Any]) -> Iterator[Metric]:
         "requests",
         "Finished responses by what the cache did",
         "cache",
-        zip(OUTCOMES, stats["outcomes"], strict=True),
+        ((name, stats["outcomes"][name]) for name in OUTCOMES),
     )
     yield _labelled(
         "responses",
@@ -223,7 +223,7 @@ def slab_metrics(stats: Mapping[str, Any]) -> Iterator[Metric]:
     yield _gauge("slab_pages_free", "Pages that no size class owns", stats["pages_free"])
     yield _gauge("slab_index_slots", "Slots of the index", stats["index_slots"])
     yield _gauge("slab_index_used", "Slots of the index in use", stats["index_used"])
-    yield from _size_class_metrics(stats["size_class"])
+    yield from _size_class_metrics(stats["size_classes"])
 
 
 def _size_class_metrics(classes: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,3 +56,17 @@ def test_other_reasons_not_to_bind_are_told_apart() -> None:
         error = describe_bind_error(OSError(number, ""), Address("10.9.9.9", 80), "--edge")
         assert text in error.hint
         assert not isinstance(error, AddressInUse)
+
+
+def test_the_file_limit_rises_to_what_connections_need() -> None:
+    program = (
+        "import resource as r\n"
+        "from neuro.server.resources import raise_file_limit\n"
+        "r.setrlimit(r.RLIMIT_NOFILE, (256, 1000))\n"
+        "print(raise_file_limit(100), r.getrlimit(r.RLIMIT_NOFILE)[0])\n"
+        "print(raise_file_limit(9000), r.getrlimit(r.RLIMIT_NOFILE)[0])\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == ["100", "612", "488", "1000"]

@@ -8,7 +8,7 @@ from neuro.clock import ManualClock
 from neuro.server.origin_health import WINDOW_SAMPLES, OriginHealth
 from neuro.server.status import NodeStatus, describe_cache
 from neuro.telemetry.loop_lag import LoopLag
-from neuro.telemetry.metrics import NodeMetrics
+from neuro.telemetry.metrics import OUTCOMES, NodeMetrics
 from tests.unit.telemetry.samples import engine_stats, slab_stats, upstream_stats
 
 
@@ -58,7 +58,7 @@ def test_the_document_has_text_ids_and_seconds() -> None:
 
 
 def test_the_hit_ratio_counts_only_what_could_have_hit() -> None:
-    engine = engine_stats(outcomes=[6, 2, 1, 1, 1, 50, 50, 50, 1])
+    engine = engine_stats(outcomes=dict(zip(OUTCOMES, [6, 2, 1, 1, 1, 50, 50, 50, 1], strict=True)))
     cache = describe_cache(engine, slab_stats())
     assert (cache["hits"], cache["lookups"]) == (8, 12)
     assert cache["hit_ratio"] == 8 / 12

@@ -21,7 +21,7 @@ def engine_stats(**changes: Any) -> dict[str, Any]:
     )
     stats: dict[str, Any] = dict.fromkeys(names.split(), 0)
     stats |= {
-        "outcomes": [0] * len(OUTCOMES),
+        "outcomes": dict.fromkeys(OUTCOMES, 0),
         "status_class": [0] * 6,
         "hit_duration": [0] * 24,
         "other_duration": [0] * 24,
@@ -44,7 +44,7 @@ def slab_stats(**changes: Any) -> dict[str, Any]:
         "bytes_requested": 7000,
         "evictions": 3,
     }
-    return dict.fromkeys(names.split(), 0) | {"size_class": [row]} | changes
+    return dict.fromkeys(names.split(), 0) | {"size_classes": [row]} | changes
 
 
 def upstream_stats(**changes: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from neuro.telemetry.loop_lag import LoopLag
-from neuro.telemetry.metrics import NodeMetrics
+from neuro.telemetry.metrics import OUTCOMES, NodeMetrics
 from tests.unit.telemetry.samples import engine_stats, slab_stats, upstream_stats
 
 
@@ -42,7 +42,7 @@ def test_names_follow_prometheus_and_carry_the_prefix() -> None:
 
 
 def test_outcomes_are_counted_by_their_names() -> None:
-    values = scrape(engine_stats(outcomes=[9, 8, 7, 6, 5, 4, 3, 2, 1]))
+    values = scrape(engine_stats(outcomes=dict.fromkeys(OUTCOMES, 1) | {"hit": 9}))
     assert values["neurocache_requests_total", (("cache", "hit"),)] == 9
     assert values["neurocache_requests_total", (("cache", "prefetched"),)] == 1
 
