@@ -170,8 +170,18 @@ def merge_fields(
     fresh = remove_unstorable(update, named).without_set(_KEPT_ON_UPDATE)
     # Age speaks of the update's own journey and is computed anew on every reuse.
     fresh = fresh.without(b"age")
-    replaced = frozenset(fresh.names())
-    return stored.without_set(replaced | {b"age"} | named).extend(fresh)
+    lines: list[FieldLine] = []
+    placed: set[bytes] = set()
+    # In place, so that a 304 that changes nothing leaves the stored lines byte for byte.
+    for line in stored.without_set({b"age"} | named):
+        name = line[0].lower()
+        if name not in fresh:
+            lines.append(line)
+        elif name not in placed:
+            placed.add(name)
+            lines.extend(update_line for update_line in fresh if update_line[0].lower() == name)
+    lines.extend(line for line in fresh if line[0].lower() not in placed)
+    return Fields(lines)
 
 
 def matches_head(stored: Fields, stored_length: int | None, head: Fields) -> bool:

@@ -138,7 +138,7 @@ def test_4_3_4_a_304_updates_only_what_its_validators_identify(
 def test_3_2_each_field_of_the_update_replaces_all_lines_of_its_name() -> None:
     stored = make(("A", "1"), ("A", "2"), ("B", "1"), ("Age", "5"))
     update = make(("a", "3"), ("C", "4"), ("Age", "9"))
-    assert merge_fields(stored, update) == make(("B", "1"), ("a", "3"), ("C", "4"))
+    assert merge_fields(stored, update) == make(("a", "3"), ("B", "1"), ("C", "4"))
 
 
 @pytest.mark.parametrize(
