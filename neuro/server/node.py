@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
-import types
 from typing import TYPE_CHECKING, Any
 
 import neuro
@@ -19,7 +17,6 @@ from neuro.clock import SystemClock
 from neuro.config.secret import read_secret
 from neuro.edge.service import EdgeService
 from neuro.errors import SlabError, StartError
-from neuro.native import Slab
 from neuro.server.edge_settings import make_edge_settings
 from neuro.server.origin_health import SAMPLE_INTERVAL_S, OriginHealth
 from neuro.server.resources import (
@@ -29,6 +26,7 @@ from neuro.server.resources import (
     raise_file_limit,
 )
 from neuro.server.status import NodeStatus
+from neuro.store import ObjectStore
 from neuro.telemetry.access_log import AccessLog
 from neuro.telemetry.loop_lag import LoopLag
 from neuro.telemetry.metrics import NodeMetrics
@@ -85,16 +83,16 @@ class Node:
         directory.open()
         stack.callback(directory.close)
 
-        slab = self._open_slab()
-        stack.callback(_close_slab, slab)
+        store = self._open_store()
+        stack.callback(_close_store, store)
 
-        edge = self._bind_edge(make_edge_settings(config, token), slab)
+        edge = self._bind_edge(make_edge_settings(config, token), store)
         stack.push_async_callback(edge.stop)
         self._edge = edge
         self.edge_address = Address(config.edge.bind.host, edge.port)
 
         lag = LoopLag()
-        status = self._make_status(edge, slab, lag)
+        status = self._make_status(edge, store, lag)
         admin = AdminServer(status)
         stack.push_async_callback(admin.stop)
         try:
@@ -154,14 +152,13 @@ class Node:
                     extra={"option": path, "address": str(address)},
                 )
 
-    def _open_slab(self) -> Slab:
+    def _open_store(self) -> ObjectStore:
         node = self._config.node
         try:
-            return Slab(
+            return ObjectStore.open(
                 node.memory_bytes,
                 path=str(node.data_dir / ARENA_FILE_NAME),
                 object_bytes_max=self._config.cache.object_bytes_max,
-                hash_key=(secrets.randbits(64), secrets.randbits(64)),
             )
         except (OSError, MemoryError, SlabError) as error:
             size = format_size_bytes(node.memory_bytes)
@@ -170,17 +167,17 @@ class Node:
                 hint="choose less with `--memory SIZE`, or another place with `--data DIR`",
             ) from error
 
-    def _bind_edge(self, settings: EdgeSettings, slab: Slab) -> EdgeService:
+    def _bind_edge(self, settings: EdgeSettings, store: ObjectStore) -> EdgeService:
         try:
-            return EdgeService(settings, types.SimpleNamespace(slab=slab), clock=self._clock)
+            return EdgeService(settings, store, clock=self._clock)
         except OSError as error:
             raise describe_bind_error(error, self._config.edge.bind, "--edge") from error
 
-    def _make_status(self, edge: EdgeService, slab: Slab, lag: LoopLag) -> NodeStatus:
+    def _make_status(self, edge: EdgeService, store: ObjectStore, lag: LoopLag) -> NodeStatus:
         metrics = NodeMetrics(
             version=neuro.__version__,
             engine_stats=edge.stats,
-            slab_stats=slab.stats,
+            slab_stats=store.slab.stats,
             upstream_stats=edge.upstream_stats,
             loop_lag=lag,
             log_records_dropped=self._log_records_dropped,
@@ -192,7 +189,7 @@ class Node:
             metrics=metrics,
             health=self._health,
             engine_stats=edge.stats,
-            slab_stats=slab.stats,
+            slab_stats=store.slab.stats,
             upstream_stats=edge.upstream_stats,
         )
 
@@ -219,9 +216,9 @@ class Node:
         }
 
 
-def _close_slab(slab: Slab) -> None:
+def _close_store(store: ObjectStore) -> None:
     """Closes the slab; one still in use at this point is a bug, but must not hide the exit."""
     try:
-        slab.close()
+        store.close()
     except SlabError:
         _log.exception("the slab could not be closed")
