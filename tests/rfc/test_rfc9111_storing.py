@@ -14,10 +14,18 @@ def judge(
     method: bytes = b"GET",
     status: int = 200,
     request: tuple[tuple[bytes, bytes], ...] = (),
-    **options: bool,
+    allow_set_cookie: bool = False,
+    request_no_store: bool = False,
 ) -> Verdict:
     response = Fields((name.encode(), value.encode()) for name, value in lines)
-    return judge_storability(method, Fields(request), status, response, **options)
+    return judge_storability(
+        method,
+        Fields(request),
+        status,
+        response,
+        allow_set_cookie=allow_set_cookie,
+        request_no_store=request_no_store,
+    )
 
 
 CACHEABLE = ("Cache-Control", "max-age=60")
