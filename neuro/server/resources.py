@@ -13,6 +13,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from neuro.errors import AddressInUse, StartError
+from neuro.server.port_owner import find_port_owner
 from neuro.units import Address, format_address
 
 if TYPE_CHECKING:
@@ -103,8 +104,10 @@ def describe_bind_error(error: OSError, address: Address, option: str) -> StartE
     text = str(address)
     if error.errno == errno.EADDRINUSE:
         other = format_address(address.host, address.port + 10 if address.port < 65_000 else 8090)
+        owner = find_port_owner(address.port)
+        by_whom = f" by {owner}" if owner else ""
         return AddressInUse(
-            f"port {address.port} on `{address.host}` is in use",
+            f"port {address.port} on `{address.host}` is in use{by_whom}",
             address=text,
             option=option,
             hint=f"stop the other program, or choose another port with `{option} {other}`",

@@ -53,6 +53,7 @@ _ENGINE_COUNTERS = (
     ("shed", "requests_shed", "Requests answered with 503 because a bound was reached"),
     ("bytes_received", "received_bytes", "Bytes read from clients"),
     ("bytes_sent", "sent_bytes", "Bytes written to clients"),
+    ("handler_failures", "handler_failures", "Requests whose handler failed: each is a bug"),
 )
 _REJECTIONS = ("400", "408", "414", "431", "501", "505")
 _TIMEOUT_PHASES = ("idle", "send", "body")
@@ -77,7 +78,7 @@ class NodeMetrics:
 
     Args:
         version: Of the program.
-        engine_stats: Gives nc_engine_stats as a mapping.
+        engine_stats: Gives nc_engine_stats and what the edge counts beside it as a mapping.
         slab_stats: Gives nc_slab_stats as a mapping.
         upstream_stats: Gives the counters of each origin by a configured name.
         loop_lag: The event loop's measurements.
@@ -184,6 +185,7 @@ def engine_metrics(stats: Mapping[str, Any]) -> Iterator[Metric]:
     )
     yield _gauge("connections_open", "Client connections", stats["connections_open"])
     yield _gauge("requests_in_flight", "Requests waiting for Python", stats["requests_in_flight"])
+    yield _gauge("background_tasks", "Revalidations under way", stats["background_tasks"])
     yield _histogram(
         "request_duration_seconds",
         "From the complete head to the last byte handed to the kernel",

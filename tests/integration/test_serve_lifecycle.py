@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import socket
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.integration.serving import ServedNode, running_origin, served, wait_until
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -92,7 +90,8 @@ def test_a_port_in_use_is_named_with_the_way_out(tmp_path: Path, flag: str) -> N
         node = ServedNode(tmp_path, flag, f"127.0.0.1:{port}")
         assert node.wait() == 1
     lines = node.log_file.read_text(encoding="utf-8").splitlines()
-    assert lines[0] == f"error: port {port} on `127.0.0.1` is in use"
+    name = Path("/proc/self/comm").read_text(encoding="ascii").strip()
+    assert lines[0] == f"error: port {port} on `127.0.0.1` is in use by pid {os.getpid()} ({name})"
     assert f"`{flag} 127.0.0.1:" in lines[1]
     assert node.output_file.read_bytes() == b""
 

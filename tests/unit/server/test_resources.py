@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from neuro.errors import AddressInUse, StartError
+from neuro.server.port_owner import find_port_owner
 from neuro.server.resources import DataDirectory, describe_bind_error, probe_address
 from neuro.units import Address
 
@@ -46,6 +48,7 @@ def test_a_port_shared_by_its_owner_is_still_taken() -> None:
         with pytest.raises(AddressInUse) as caught:
             probe_address(address, "--edge")
     assert caught.value.address == str(address)
+    assert f"in use by pid {os.getpid()} (" in caught.value.message
     assert str(address.port) in caught.value.message
     assert "--edge 127.0.0.1:" in caught.value.hint
     probe_address(address, "--edge")
@@ -70,3 +73,17 @@ def test_the_file_limit_rises_to_what_connections_need() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert result.stdout.split() == ["100", "612", "488", "1000"]
+
+
+def test_a_port_without_owner_or_with_a_hidden_one_gives_nothing(tmp_path: Path) -> None:
+    assert find_port_owner(8080, tmp_path) == ""
+    (tmp_path / "net").mkdir()
+    row = "0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 4711 1"
+    (tmp_path / "net" / "tcp").write_text(f"header\n{row}\n", encoding="ascii")
+    (tmp_path / "7").mkdir()
+    assert find_port_owner(8080, tmp_path) == ""
+    (tmp_path / "7" / "fd").mkdir()
+    (tmp_path / "7" / "fd" / "3").symlink_to("socket:[4711]")
+    (tmp_path / "7" / "comm").write_text("nginx\n", encoding="ascii")
+    assert find_port_owner(8080, tmp_path) == "pid 7 (nginx)"
+    assert find_port_owner(8081, tmp_path) == ""

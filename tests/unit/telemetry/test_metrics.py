@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from neuro.telemetry.loop_lag import LoopLag
-from neuro.telemetry.metrics import OUTCOMES, NodeMetrics
-from tests.unit.telemetry.samples import engine_stats, slab_stats, upstream_stats
+from neuro.telemetry.metrics import OUTCOMES
+from tests.unit.telemetry.samples import (
+    engine_stats,
+    make_metrics,
+    render_page,
+    slab_stats,
+    upstream_stats,
+)
 
 
 def scrape(
@@ -18,14 +25,7 @@ def scrape(
     origins: dict[str, dict[str, Any]] | None = None,
     lag: LoopLag | None = None,
 ) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    metrics = NodeMetrics(
-        version="1.2.3",
-        engine_stats=lambda: engine or engine_stats(),
-        slab_stats=lambda: slab or slab_stats(),
-        upstream_stats=lambda: origins or {},
-        loop_lag=lag or LoopLag(),
-        log_records_dropped=lambda: 4,
-    )
+    metrics = make_metrics(engine, slab, origins, lag)
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(metrics.render().decode())
@@ -106,3 +106,14 @@ def test_labels_never_come_from_traffic() -> None:
     }  # fmt: skip
     labels = {label for _, pairs in scrape(origins={"o": upstream_stats()}) for label, _ in pairs}
     assert labels <= allowed
+
+
+def test_the_reference_page_is_up_to_date() -> None:
+    page = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
+    hint = "run: python -m tests.unit.telemetry.samples > docs/reference/metrics.md"
+    assert page.read_text(encoding="utf-8") == render_page(), hint
+
+
+def test_every_counter_says_what_it_counts() -> None:
+    for family in make_metrics().registry.collect():
+        assert family.documentation, family.name
