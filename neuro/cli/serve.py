@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from neuro.cli import exit_codes
 from neuro.cli.messages import print_error
@@ -131,7 +135,7 @@ def serve(flags: Mapping[str, str], *, config_file: Path | None, check_only: boo
             typer.echo(f"  {fault}", err=True)
         return exit_codes.USAGE
     if check_only:
-        typer.echo(render_effective(loaded))
+        _print_effective(loaded)
         return exit_codes.OK
     return _run(loaded)
 
@@ -151,6 +155,26 @@ def _run(loaded: LoadedConfig) -> int:
     except NeuroCacheError as error:
         print_error(error.message)
     return exit_codes.FAILED
+
+
+def _print_effective(loaded: LoadedConfig) -> None:
+    if not sys.stdout.isatty():
+        typer.echo(render_effective(loaded))
+        return
+    console = Console(highlight=False)
+    console.print("OK", style="bold")
+    console.print(f"file: {loaded.file or 'none'}", markup=False)
+    console.print(make_effective_table(loaded))
+
+
+def make_effective_table(loaded: LoadedConfig) -> Table:
+    """The same for a terminal; what somebody has set is bold, defaults are not."""
+    table = Table("option", "value", "set by", box=None, pad_edge=False)
+    for value in loaded.values:
+        style = "" if value.source == "default" else "bold"
+        cells = (value.option.path, value.option.format(value.value), value.source)
+        table.add_row(*(Text(cell, style) for cell in cells))
+    return table
 
 
 def render_effective(loaded: LoadedConfig) -> str:

@@ -17,9 +17,9 @@ _INTRODUCTION = """\
 
 Made by `python -m tests.unit.telemetry.samples`; do not edit by hand.
 
-`GET /metrics` on the admin port gives the Prometheus text format. Figures are read at the scrape from
-where they are counted; counting costs a hit nothing extra. Labels come from fixed lists and from the
-configuration, never from clients. The usual `process_*` metrics are there as well.
+`GET /metrics` on the admin port gives the Prometheus text format. Figures are read at the scrape
+from where they are counted; counting costs a hit nothing extra. Labels come from fixed lists and
+from the configuration, never from clients. The usual `process_*` metrics are there as well.
 
 | metric | type | labels | meaning |
 |---|---|---|---|

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 
 import neuro
 from neuro.cli import admin_client, exit_codes
 from neuro.cli.main import COMMANDS, main
-from neuro.config import OPTIONS
+from neuro.cli.serve import make_effective_table
+from neuro.config import OPTIONS, load_config
 from neuro.errors import AdminError
 from neuro.units import Address
 
@@ -109,6 +113,18 @@ def test_check_config_shows_values_with_their_sources(
     assert rows["node.insecure"] == ["true", "--insecure"]
     assert rows["admin.bind"] == ["127.0.0.1:9002", "default"]
     assert len(rows) == len(OPTIONS)
+
+
+def test_on_a_terminal_bold_only_repeats_what_the_source_says(tmp_path: Path) -> None:
+    table = make_effective_table(load_config({"--id": "2"}, {}, directory=tmp_path))
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=200, color_system="standard")
+    console.print(table)
+    rows = {line.split()[0]: line for line in Text.from_ansi(text.getvalue()).plain.splitlines()}
+    assert rows["node.id"].split() == ["node.id", "2", "--id"]
+    assert rows["admin.bind"].split() == ["admin.bind", "127.0.0.1:9002", "default"]
+    bold = [line for line in text.getvalue().splitlines() if line.startswith("\033[1mnode")]
+    assert len(bold) == 1
 
 
 def test_check_config_never_shows_a_secret(
