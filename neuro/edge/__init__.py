@@ -1,1 +1,1 @@
-"""The I/O shell around neuro.http and neuro.cache: from the native engine to the origins and back."""
+"""The I/O shell around neuro.http and neuro.cache: from the native engine to origins and back."""

@@ -1,6 +1,7 @@
 """Tasks that belong to no request: fills, leaders' fetches, revalidations.
 
-Owns: their references (the loop keeps only weak ones), the log line of an unexpected failure, their end.
+Owns: their references (the loop keeps only weak ones), the log line of an unexpected failure, their
+end.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Between the native engine and the event loop: events in, one task a request.
 
-Owns: the engine's event fd, the table of requests in flight, the rule that a handler's failure always
-ends in an answer. Never: HTTP decisions. Hits do not come here; when this side is slow or overloaded,
-the engine sheds what it would hand over and goes on serving hits.
+Owns: the engine's event fd, the table of requests in flight, the rule that a handler's failure
+always ends in an answer. Never: HTTP decisions. Hits do not come here; when this side is slow or
+overloaded, the engine sheds what it would hand over and goes on serving hits.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class EngineBridge:
         except asyncio.CancelledError:
             if not exchange.is_gone:
                 self._give_up(exchange)
-        except Exception:
+        except Exception:  # noqa: BLE001  (whatever it was, the client gets an answer)
             self.failures += 1
             _log.exception(
                 "request failed",
@@ -158,5 +158,5 @@ class EngineBridge:
                 )
         except ClientGone:
             pass
-        except Exception:
+        except Exception:  # noqa: BLE001  (nothing is left to try)
             _log.exception("request could not be ended")

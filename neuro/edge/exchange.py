@@ -1,7 +1,7 @@
 """One client request that the engine handed over, and the answer to it.
 
-Owns: the body's credits, the answer's state, back-pressure towards the client. Never: deciding what to
-answer, parsing (the engine has one parser, and this object shows what it found).
+Owns: the body's credits, the answer's state, back-pressure towards the client. Never: deciding what
+to answer, parsing (the engine has one parser, and this object shows what it found).
 
 Every call may find that the client has left: then it raises ClientGone, which ends the handler
 quietly. After `answer_*` or `finish` the request belongs to the engine alone.
@@ -90,7 +90,7 @@ class ClientExchange:
     # ------------------------------------------------------- request body
 
     async def read_body(self) -> AsyncIterator[bytes]:
-        """The request's body as it arrives; the first read sends 100 (Continue) where it is awaited.
+        """The request's body as it arrives; the first read sends 100 (Continue) where awaited.
 
         Raises:
             ClientGone: the client left before the end.

@@ -1,11 +1,12 @@
 """An origin's body on its way into the slab.
 
-Owns: one fill from its first byte to publish or abort. It runs in a task of its own, so it goes on when
-the client that caused it leaves. Clients follow it through the engine; no byte of theirs passes here.
+Owns: one fill from its first byte to publish or abort. It runs in a task of its own, so it goes on
+when the client that caused it leaves. Clients follow it through the engine; no byte of theirs
+passes here.
 
 One exception: a body of unknown length may turn out too large for the slab. Who follows it natively
-could then only be cut, so the first client gets such a body written by this task instead, and
-keeps getting it after the fill had to be given up. Others are cut, and the key is remembered as
+could then only be cut, so the first client gets such a body written by this task instead, and keeps
+getting it after the fill had to be given up. Others are cut, and the key is remembered as
 uncacheable; nothing is ever truncated in silence.
 """
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("neuro.edge")
 
 LEADER_LAG_BYTES_MAX: Final = 1 << 20
-"""How far the first client may fall behind a body of unknown length before the fill waits for it."""
+"""How far the first client may fall behind a body of unknown length before the fill waits."""
 
 
 class FillRun:
@@ -62,13 +63,13 @@ class FillRun:
         self.handle = fill.handle
 
     def lead(self, exchange: ClientExchange) -> asyncio.Future[None]:
-        """Writes the body to this client too, whose head was sent; the future ends with its answer."""
+        """Writes the body to this client too, whose head was sent; the future ends with it."""
         self._leader = exchange
         self._leader_done = asyncio.get_running_loop().create_future()
         return self._leader_done
 
     def spoil(self) -> None:
-        """The key was invalidated meanwhile: who reads along gets the whole, the slab keeps nothing."""
+        """The key was invalidated: who reads along gets the whole, the slab keeps nothing."""
         self._is_spoiled = True
 
     async def run(self) -> None:

@@ -22,7 +22,7 @@ EXPIRE_INTERVAL_S: Final = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """What a follower is told; with `failure` the leader's origin failed, and so it would for it."""
+    """What a follower is told; with `failure` the origin failed, and would fail again."""
 
     verdict: Verdict
     failure: UpstreamError | None = None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from neuro.edge.origin_codec import ResponseHead
     from neuro.native import RequestEvent
 
-# A request with these methods tells its length even when there is no content (RFC 9110 section 8.6).
+# These methods tell a length even when there is no content (RFC 9110 section 8.6).
 _METHODS_WITH_CONTENT = frozenset((b"POST", b"PUT", b"PATCH"))
 _ACCEPT_ENCODING = b"accept-encoding"
 

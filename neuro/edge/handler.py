@@ -1,7 +1,8 @@
 """Where a request goes: the object API, one of the sites, or an answer that says why not.
 
-Owns: the choice by path and host, and the refusals that need no origin: loops, unknown hosts, methods
-that a proxy must not pass on. Never: an origin from the request itself; it comes from configuration.
+Owns: the choice by path and host, and the refusals that need no origin: loops, unknown hosts,
+methods that a proxy must not pass on. Never: an origin from the request itself; it comes from
+configuration.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The object API below /cache/: PUT, GET, HEAD and DELETE of objects that have no origin.
 
 Owns: who may write, preconditions, which fields of a PUT are kept. Never: file names (a key is only
-hashed and compared), expiry by guessing (an object without max-age stays until it is replaced, deleted
-or evicted). Fresh GET and HEAD never come here: the engine answers them.
+hashed and compared), expiry by guessing (an object without max-age stays until it is replaced,
+deleted or evicted). Fresh GET and HEAD never come here: the engine answers them.
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ from neuro.http.dates import format_date
 from neuro.http.directives import parse_cache_control
 from neuro.http.fields import Fields, split_list
 from neuro.http.freshness import explicit_lifetime_s
-from neuro.http.validation import not_modified_fields, strongly_equal, weakly_equal
+from neuro.http.validation import strongly_equal, weakly_equal
+from neuro.store import ObjectHead
+from neuro.store.head import SECONDS_MAX as TIME_NEVER
 
 if TYPE_CHECKING:
     from neuro.clock import Clock
     from neuro.edge.exchange import ClientExchange
     from neuro.edge.settings import ObjectApiSettings
     from neuro.http.fields import FieldLine
-    from neuro.native import Object, Slab
+    from neuro.native import Object
+    from neuro.store import ObjectStore
 
 ALLOW: Final = b"GET, HEAD, PUT, DELETE, OPTIONS"
 
@@ -43,10 +46,9 @@ KEPT_FIELDS: Final = (
     b"Cache-Control",
     b"Link",
 )
-"""What of a PUT comes back with GET. Not Set-Cookie, not CORS or framing fields: an object must not be
-able to speak for the host it is served from."""
+"""What of a PUT comes back with GET. Not Set-Cookie, not CORS or framing fields: an object must not
+be able to speak for the host it is served from."""
 
-_TIME_NEVER: Final = TIME_MAX_S + 1  # NC_TIME_NEVER
 _FORM: Final = b"application/x-www-form-urlencoded"
 _TYPES: Final = mimetypes.MimeTypes(filenames=())  # its own table: the same on every machine
 
@@ -54,8 +56,8 @@ _TYPES: Final = mimetypes.MimeTypes(filenames=())  # its own table: the same on 
 class ObjectApi:
     """Answers requests whose path lies below /cache/."""
 
-    def __init__(self, slab: Slab, settings: ObjectApiSettings, clock: Clock) -> None:
-        self._slab = slab
+    def __init__(self, store: ObjectStore, settings: ObjectApiSettings, clock: Clock) -> None:
+        self._store = store
         self._settings = settings
         self._clock = clock
 
@@ -94,10 +96,10 @@ class ObjectApi:
             found.release()
 
     def _find(self, key: bytes) -> Object | None:
-        found = self._slab.acquire(key)
+        found = self._store.slab.acquire(key)
         if found is not None and found.expires <= self._clock.wall_s():
             found.release()
-            self._slab.delete(key)
+            self._store.delete(key)
             return None
         return found
 
@@ -140,7 +142,7 @@ class ObjectApi:
             return
         if not self._holds_preconditions(exchange, self._find_etag(exchange.request.key)):
             return
-        upload = Upload(self._slab, self._settings.object_bytes_max)
+        upload = Upload(self._store.slab, self._settings.object_bytes_max)
         try:
             await upload.receive(exchange.read_body())
             await self._publish(exchange, upload)
@@ -168,28 +170,24 @@ class ObjectApi:
         now_s = self._clock.wall_s()
         fields = self._object_fields(exchange, upload.etag, now_s)
         lifetime = explicit_lifetime_s(fields, parse_cache_control(fields), now_s)
-        expires = _TIME_NEVER if lifetime is None else min(now_s + lifetime[0], TIME_MAX_S)
-        block = fields.to_bytes()
-        fill = self._slab.begin_fill(
-            key,
+        expires = TIME_NEVER if lifetime is None else min(now_s + lifetime[0], TIME_MAX_S)
+        meta = EntryMeta(
+            request_time_s=now_s,
+            response_time_s=now_s,
+            freshness_source="object-api",
+            is_explicit=True,
+            content_hash=upload.digest,
+        )
+        head = ObjectHead(
             status=200,
-            fields=block,
-            fields_304=not_modified_fields(fields).to_bytes(),
-            meta=EntryMeta(
-                request_time_s=now_s,
-                response_time_s=now_s,
-                freshness_source="object-api",
-                is_explicit=True,
-                content_hash=upload.digest,
-            ).to_bytes(),
-            body_length=upload.length,
-            etag_offset=block.index(upload.etag),
-            etag_length=len(upload.etag),
-            last_modified=now_s,
+            fields=fields,
             born=now_s,
             expires=expires,
+            last_modified=now_s,
             flags=AUTHORIZED_OK,
+            meta=meta.to_bytes(),
         )
+        fill = self._store.begin(key, head, upload.length)
         try:
             await upload.copy_into(fill)
             current = self._find_etag(key)  # another PUT may have ended first
@@ -239,7 +237,7 @@ class ObjectApi:
         if current is None:
             self._say(exchange, 404, "No object is stored under this key")
             return
-        self._slab.delete(exchange.request.key)
+        self._store.delete(exchange.request.key)
         fields = text_fields(self._clock.wall_s(), CacheStatus(detail=b"deleted"))
         exchange.start(
             204, fields.without(b"content-type"), length=None, outcome=Outcome.OBJECT_API

@@ -1,11 +1,12 @@
 """The body of a PUT on its way into the slab.
 
-Owns: receiving, counting and hashing a body of any length within a bound. Never: HTTP preconditions and
-answers (object_api.py).
+Owns: receiving, counting and hashing a body of any length within a bound. Never: HTTP preconditions
+and answers (object_api.py).
 
-The entity-tag is the hash of the body, and stands in field lines that the slab wants before the body.
-So a small body waits in memory, and a large one in a fill that is never indexed and from which the
-final one is copied, page by page, when the hash is known. Only the final one is ever visible.
+The entity-tag is the hash of the body, and stands in field lines that the slab wants before the
+body. So a small body waits in memory, and a large one in a fill that is never indexed and from
+which the final one is copied, page by page, when the hash is known. Only the final one is ever
+visible.
 """
 
 from __future__ import annotations

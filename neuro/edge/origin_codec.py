@@ -1,9 +1,9 @@
 """One exchange with an origin as bytes in, parts of a response out: strict HTTP/1.1 over h11.
 
-Owns: framing of the request sent, and every check of the response's head and framing. Never: sockets,
-timers, caching decisions. Why beside h11: h11 parses heads and chunks well, but it lets
-Transfer-Encoding win over Content-Length (RFC 9112 section 6.3 allows it, a cache must not store the
-result), and it copies bodies three times. Bodies with a length never pass through it.
+Owns: framing of the request sent, and every check of the response's head and framing. Never:
+sockets, timers, caching decisions. Why beside h11: h11 parses heads and chunks well, but it lets
+Transfer-Encoding win over Content-Length (RFC 9112 section 6.3 allows it, a cache must not store
+the result), and it copies bodies three times. Bodies with a length never pass through it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Framing(enum.Enum):
 
 
 class OriginCodec:
-    """The two directions of one request and its response. Feed it bytes, then read its attributes."""
+    """Both directions of one exchange. Feed it bytes, then read its attributes."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class OriginCodec:
 
     @property
     def may_reuse(self) -> bool:
-        """Whether the connection may carry another request: all sent, all read, nothing to spare."""
+        """Whether the connection may carry another request: all sent, all read, no more."""
         return (
             self.is_done
             and self._keeps_alive

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("neuro.edge")
 
 DISCARD_BYTES_MAX = 65_536
-"""A body that nobody wants is read up to here to keep its connection; beyond, closing is cheaper."""
+"""An unwanted body is read up to here to keep its connection; beyond, closing is cheaper."""
 
 
 async def pass_response(

@@ -1,4 +1,5 @@
-"""Carries out a Reply of neuro.cache: the head, and bytes of an object that the engine writes by itself.
+"""Carries out a Reply of neuro.cache: the head, and bytes of an object that the engine writes.
+itself.
 
 Owns nothing. Never decides: which head and which bytes was decided in neuro.cache.reply.
 """

@@ -1,7 +1,7 @@
 """The edge of one node: makes its parts, starts and stops them.
 
-Owns: the engine, the pools, the background work. Never: configuration files, the slab's lifetime, which
-belongs to whoever passes the store in.
+Owns: the engine, the pools, the background work. Never: configuration files, the slab's lifetime,
+which belongs to whoever passes the store in.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class EdgeService:
     def __init__(self, settings: EdgeSettings, store: ObjectStore, *, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._slab = store.slab
-        self._engine = make_engine(self._slab, settings.listen)
+        self._store = store
+        self._engine = make_engine(store.slab, settings.listen)
         self._background = Background()
         self._pools = [OriginPool(site.origin) for site in settings.sites]
         self._bridge: EngineBridge | None = None
@@ -96,7 +96,7 @@ class EdgeService:
 
     def _make_handler(self) -> EdgeHandler:
         settings = self._settings
-        shelf = Shelf(self._slab)
+        shelf = Shelf(self._store)
         flights = Flights(
             CollapseTable(wait_timeout_ms=settings.limits.collapse_wait_ms), self._clock
         )
@@ -109,7 +109,7 @@ class EdgeService:
             if not site.hosts:
                 default_site = handler
         return EdgeHandler(
-            object_api=ObjectApi(self._slab, settings.object_api, self._clock),
+            object_api=ObjectApi(self._store, settings.object_api, self._clock),
             sites=sites,
             default_site=default_site,
             cdn_id=settings.loop_token.encode("ascii"),

@@ -131,5 +131,4 @@ class EdgeSettings:
     sites: tuple[SiteSettings, ...] = ()
     object_api: ObjectApiSettings = field(default_factory=ObjectApiSettings)
     limits: EdgeLimits = field(default_factory=EdgeLimits)
-    node_name: str = "NeuroCache"  # in Via and Cache-Status
-    loop_token: str = "neurocache-1"  # in CDN-Loop: unique to the node, so that a loop is seen
+    loop_token: str = "neurocache-1"  # noqa: S105  (in CDN-Loop and Via: unique to the node)

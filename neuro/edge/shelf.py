@@ -1,7 +1,7 @@
 """What can be answered from: objects in the slab, and fills that are on their way into it.
 
-Owns: finding the response stored for a request (markers of Vary resolved), writing what a StorePlan or
-a Freshen says, the list of fills that others may join. Never: whether to store or to reuse.
+Owns: finding the response stored for a request (markers of Vary resolved), writing what a StorePlan
+or a Freshen says, the list of fills that others may join. Never: whether to store or to reuse.
 """
 
 from __future__ import annotations
@@ -11,25 +11,23 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from neuro.cache import EntryMalformed, StoredResponse, variant_key_for
-from neuro.cache.messages import TIME_MAX_S
 from neuro.errors import InvalidFieldError, SlabError
-from neuro.http.validation import not_modified_fields, stored_etag
 from neuro.http.vary import is_match
+from neuro.store import ObjectHead
+from neuro.store.head import SECONDS_MAX as TIME_NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from neuro.cache import CacheRequest, MarkerPlan, StorePlan
     from neuro.edge.fill import FillRun
-    from neuro.http.fields import Fields
-    from neuro.native import Fill, Object, Slab
+    from neuro.native import Fill, Object
+    from neuro.store import ObjectStore
 
 _log = logging.getLogger("neuro.edge")
 
 COPY_TURN_BYTES: Final = 1 << 20
 """Body bytes copied in one turn of the event loop: about 0.1 ms."""
-
-_TIME_NEVER: Final = TIME_MAX_S + 1  # NC_TIME_NEVER
 
 
 class Found:
@@ -65,8 +63,8 @@ class Found:
 class Shelf:
     """The slab as the life of a request sees it."""
 
-    def __init__(self, slab: Slab) -> None:
-        self._slab = slab
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
         self._runs: dict[bytes, list[FillRun]] = {}
         self.fill_count = 0  # fills in progress, joinable or not
 
@@ -92,7 +90,7 @@ class Shelf:
     def delete(self, keys: Iterable[bytes]) -> None:
         """Drops keys; fills in progress for them are not joined any more, nor published."""
         for key in keys:
-            self._slab.delete(key)
+            self._store.delete(key)
             for run in self._runs.pop(key, ()):
                 run.spoil()
 
@@ -103,6 +101,7 @@ class Shelf:
 
         Raises:
             SlabFull, ObjectTooLarge: there is none.
+            InvalidFieldError: a field may not go to the wire.
         """
         return self._begin(plan.as_stored(), plan.body_length, plan.last_modified_s)
 
@@ -121,23 +120,21 @@ class Shelf:
     def store_marker(self, marker: MarkerPlan) -> None:
         """Stores a Vary marker; without room for it the variant is simply not found."""
         try:
-            fill = self._slab.begin_fill(
-                marker.key,
+            head = ObjectHead(
                 status=200,
-                fields=b"",
-                fields_304=b"",
-                meta=marker.meta.to_bytes(),
-                body_length=0,
+                fields=(),
                 born=marker.born_s,
-                expires=_TIME_NEVER,
+                expires=TIME_NEVER,
                 flags=marker.flags,
+                meta=marker.meta.to_bytes(),
             )
+            fill = self._store.begin(marker.key, head, 0)
             fill.publish().release()
         except (SlabError, EntryMalformed) as error:
             _log.warning("no room for a Vary marker: %s", error)
 
     async def rewrite(self, found: Found, stored: StoredResponse) -> None:
-        """Stores a body again under new field lines. Without room, the old object stays as it is."""
+        """Stores a body again under new field lines. Without room the old object stays."""
         source = found.pinned
         if source is None or source.body_length is None:
             return
@@ -163,14 +160,14 @@ class Shelf:
     # ------------------------------------------------------------- helpers
 
     def _acquire(self, key: bytes, marker: StoredResponse | None) -> Found | None:
-        pinned = self._slab.acquire(key)
+        pinned = self._store.slab.acquire(key)
         if pinned is None:
             return None
         try:
             stored = StoredResponse.from_object(pinned)
         except (EntryMalformed, InvalidFieldError) as error:
             pinned.release()
-            self._slab.delete(key)
+            self._store.delete(key)
             _log.warning("dropped an object that cannot be read: %s", error)
             return None
         return Found(
@@ -178,33 +175,15 @@ class Shelf:
         )
 
     def _begin(self, stored: StoredResponse, body_length: int | None, last_modified_s: int) -> Fill:
-        block, etag_offset, etag_length = _render(stored.fields)
-        return self._slab.begin_fill(
-            stored.key,
+        head = ObjectHead(
             status=stored.status,
-            fields=block,
-            fields_304=not_modified_fields(stored.fields).to_bytes(),
-            meta=stored.meta.to_bytes(),
-            body_length=body_length,
-            etag_offset=etag_offset,
-            etag_length=etag_length,
-            last_modified=last_modified_s,
+            fields=stored.fields,
             born=stored.born_s,
             expires=stored.expires_s,
             stale_while_revalidate_s=stored.stale_while_revalidate_s,
             stale_if_error_s=stored.stale_if_error_s,
+            last_modified=last_modified_s,
             flags=stored.flags,
+            meta=stored.meta.to_bytes(),
         )
-
-
-def _render(fields: Fields) -> tuple[bytes, int, int]:
-    """The field block, and where in it the entity-tag stands; length 0 when there is none."""
-    etag = stored_etag(fields)
-    offset = 0
-    if etag is not None:
-        for name, value in fields:
-            offset += len(name) + 2
-            if name.lower() == b"etag":
-                break
-            offset += len(value) + 2
-    return fields.to_bytes(), offset, len(etag or b"")
+        return self._store.begin(stored.key, head, body_length)

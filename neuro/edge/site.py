@@ -1,7 +1,8 @@
 """The life of a request to a site: carries out the plans of neuro.cache with sockets and the slab.
 
-Owns: the order look up, plan, fetch, answer; joining others; background revalidation. Never: a caching
-rule. Every path ends in exactly one answer, or in an exception that the bridge turns into one.
+Owns: the order look up, plan, fetch, answer; joining others; background revalidation. Never: a
+caching rule. Every path ends in exactly one answer, or in an exception that the bridge turns into
+one.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("neuro.edge")
 
 ROUNDS_MAX: Final = 3
-"""How often a request may wait for another's answer (variants differ) before it fetches for itself."""
+"""How often a request may wait for others' answers (variants differ) before it fetches alone."""
 
 _RESTING: Final = 0  # no exchange has this number
 

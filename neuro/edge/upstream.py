@@ -4,8 +4,8 @@ Owns: the transport, back-pressure in both directions, the deadlines of an excha
 connections, retries (upstream_pool.py), HTTP syntax (origin_codec.py).
 
 A connection is reused only when everything about the last exchange was clean; whoever has a doubt
-closes it. An idle connection on which the origin speaks is closed at once: those bytes would be taken
-for the answer to the next request.
+closes it. An idle connection on which the origin speaks is closed at once: those bytes would be
+taken for the answer to the next request.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from neuro.edge.origin_codec import FieldLines, OriginCodec, ResponseHead
-from neuro.errors import UpstreamClosed, UpstreamConnectError, UpstreamError, UpstreamTimeout
+from neuro.errors import (
+    NeuroCacheError,
+    UpstreamClosed,
+    UpstreamConnectError,
+    UpstreamError,
+    UpstreamTimeout,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -27,7 +33,7 @@ READ_HIGH_BYTES = 262_144
 """Body bytes that may wait for the consumer before the origin is held back."""
 
 EXPECT_CONTINUE_WAIT_S = 1.0
-"""How long a body is held back for 100 (Continue): RFC 9110 section 10.1.1 forbids waiting for ever."""
+"""How long a body waits for 100 (Continue): for ever is forbidden (RFC 9110 section 10.1.1)."""
 
 
 @dataclass(slots=True)
@@ -51,7 +57,7 @@ _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE
 
 
 class UpstreamResponse:
-    """A response whose head has arrived. Read it to the end or close it: else the connection leaks."""
+    """A response whose head has arrived. Read it to the end or close it, or it leaks."""
 
     __slots__ = ("_connection", "head", "is_clean")
 
@@ -144,7 +150,7 @@ class OriginConnection(asyncio.Protocol):
             self._wake()
         return False
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, _error: Exception | None) -> None:
         """The socket is gone, for whatever reason."""
         self._is_closed = True
         self.is_lost = True
@@ -152,7 +158,7 @@ class OriginConnection(asyncio.Protocol):
         if codec is not None and not codec.is_done:
             self._fail(
                 UpstreamClosed(
-                    f"origin {self._settings.url} closed the connection before its answer was complete",
+                    f"origin {self._settings.url} closed the connection before the end",
                     origin=self._settings.url,
                     received_bytes=codec.received_bytes,
                     is_retryable=codec.received_bytes == 0,
@@ -278,7 +284,7 @@ class OriginConnection(asyncio.Protocol):
             self._write(codec.end())
         except UpstreamError as error:
             self._fail(error)
-        except Exception as error:  # the client's side failed: it waits for nothing any more
+        except NeuroCacheError as error:  # the client left: it waits for nothing any more
             self._fail(UpstreamClosed(f"request body failed: {error}", origin=self._settings.url))
         self._wake()
 

@@ -1,8 +1,8 @@
 """Connections to one origin, and the retries over them.
 
-Owns: the keep-alive pool, its bounds, connecting (TCP and TLS), the rule of when a request may be sent
-again. Never: redirects (the client gets them), choosing an origin, caching. The address comes from the
-configuration only, never from a request (RFC 9110 section 7.7 leaves no room for more).
+Owns: the keep-alive pool, its bounds, connecting (TCP and TLS), the rule of when a request may be
+sent again. Never: redirects (the client gets them), choosing an origin, caching. The address comes
+from the configuration only, never from a request (RFC 9110 section 7.7 leaves no room for more).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from neuro.edge.settings import OriginSettings
 
 WAITERS_MAX = 4_096
-"""Requests that may wait for a free connection; the engine bounds requests in flight to the same."""
+"""Requests that may wait for a free connection; as many as the engine hands over at once."""
 
 FRESH_IDLE_S = 1.0
 """A request that cannot be repeated takes only a connection that was idle for less than this: the
