@@ -35,7 +35,7 @@ def build_reply(
         span = select_span(request.method, request.fields, fields, stored.body_length, now_s)
     if isinstance(span, Span):
         total = stored.body_length or 0
-        partial = fields.append(b"Content-Range", span.content_range(total))
+        partial = fields.replace(b"Content-Range", span.content_range(total))
         head = _with_age(partial, stored, now_s, status)
         return Reply(206, head, span.offset, span.length)
     if isinstance(span, Unsatisfiable):

@@ -59,15 +59,22 @@ class Freshness:
 
 
 def parse_age_s(fields: Fields) -> int | None:
-    """The Age of a response in seconds: 0 when absent, None when malformed or repeated.
+    """The Age of a response in seconds: 0 when absent, None when it cannot be trusted.
 
-    Source: RFC 9111 section 5.1. The RFC lets a cache ignore a bad Age; we take it as "unknown",
-    which makes the response stale, because somebody upstream has held it for a while.
+    Of a list in one line the first member counts. The RFC lets a cache ignore a bad Age; we take
+    a malformed one, several lines, and a list that repeats itself as "unknown", which makes the
+    response stale: somebody upstream has held it for a while, and stale is always safe.
+
+    Source: RFC 9111 section 5.1.
     """
     values = fields.get_all(b"age")
     if not values:
         return 0
-    return parse_delta_seconds(values[0]) if len(values) == 1 else None
+    members = values[0].split(b",")
+    trimmed = {member.strip(b" \t") for member in members}
+    if len(values) > 1 or len(trimmed) < len(members):
+        return None
+    return parse_delta_seconds(members[0].strip(b" \t"))
 
 
 def single_date_s(fields: Fields, name: bytes, now_s: int) -> int | None:

@@ -342,6 +342,13 @@ def test_9110_14_ranges_are_cut_from_the_stored_whole() -> None:
     assert plan.reply.fields.get(b"content-range") == b"bytes */10"
 
 
+def test_9110_14_4_a_stray_content_range_does_not_survive_in_a_206() -> None:
+    stored = store(("Cache-Control", "max-age=60"), ("Content-Range", "bytes 0-1/2"))
+    plan = plan_request(get(("Range", "bytes=2-4")), stored, NOW_S, POLICY)
+    assert isinstance(plan, Serve)
+    assert plan.reply.fields.get_all(b"content-range") == [b"bytes 2-4/10"]
+
+
 def test_a_range_on_a_miss_is_forwarded_alone_and_its_part_not_stored() -> None:
     request = get(("Range", "bytes=0-1"))
     plan = plan_request(request, None, NOW_S, POLICY)

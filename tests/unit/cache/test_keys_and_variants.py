@@ -86,8 +86,7 @@ def test_variants_beyond_the_cap_push_out_the_oldest() -> None:
         keys.append(placed.key)
         marker = as_stored(placed)
         assert len(marker.meta.variants) <= 2
-    assert isinstance(placed, Place)
-    assert placed.delete == (keys[0],)
+        assert placed.delete == (() if len(keys) < 3 else (keys[0],))
 
 
 def test_ten_thousand_values_leave_a_bounded_marker() -> None:
