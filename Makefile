@@ -16,10 +16,10 @@ SETUP_INPUTS := pyproject.toml constraints.txt setup.py packaging/make_venv.sh
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup build serve test check bench freeze docs clean
+.PHONY: help setup build serve test check bench bench-macro freeze docs clean
 
 help: ## list these verbs
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: $(SETUP_STAMP) ## build everything into .venv; .venv/bin/neurocache is the program
 
@@ -48,8 +48,11 @@ check: build ## linters, formatters, types, layers, C ABI
 	@$(PYTHON) build/zig_archive.py abi-check
 	@echo "check: all green"
 
-bench: build ## pytest-benchmark suites; the comparison with other servers is bench/macro
+bench: build ## pytest-benchmark suites; bench-macro compares with other servers
 	@$(PYTHON) -m pytest bench --benchmark-enable --benchmark-only $(PYTEST_ARGS)
+
+bench-macro: build ## NeuroCache beside nginx, Varnish, Traffic Server and the ceiling (15 minutes)
+	@$(PYTHON) -m bench.macro.run --require-all --judge $(BENCH_ARGS)
 
 freeze: build ## one-directory frozen program in build/out/freeze/neurocache
 	@$(PYTHON) packaging/freeze.py

@@ -12,6 +12,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 LUA = Path(__file__).resolve().parent / "load.lua"
 HEAD_BYTES_MAX = 1024
@@ -42,8 +43,9 @@ def run_wrk(port: int, path: str, connections: int, seconds: float, core: int) -
         RuntimeError: wrk failed.
     """
     command = [
-        "taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s",
-        "--timeout", "10s", "-s", str(LUA), f"http://127.0.0.1:{port}{path}",
+        "taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}",
+        f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", str(LUA),
+        f"http://127.0.0.1:{port}{path}",
     ]  # fmt: skip
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=seconds + 60, check=False
@@ -61,13 +63,30 @@ def count_wrong(load: Load, body_bytes: int, connections: int) -> int:
     return load.errors + int(not least <= load.bytes <= most)
 
 
-def fetch(port: int, path: str) -> tuple[int, int]:
-    """Status and body length of one GET on a connection of its own."""
+@dataclass(frozen=True)
+class Answer:
+    """One response: how big its parts are on the wire."""
+
+    status: int
+    head_bytes: int
+    body_bytes: int
+
+
+def fetch(port: int, path: str) -> Answer:
+    """One GET on a connection of its own.
+
+    Raises:
+        OSError: no connection, or it broke.
+        http.client.HTTPException: the answer is not whole.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request("GET", path, headers={"Host": f"127.0.0.1:{port}"})
         response = connection.getresponse()
-        return response.status, len(response.read())
+        head = f"HTTP/1.1 {response.status} {response.reason}\r\n{response.headers}".encode()
+        fields = len(response.headers)
+        # `str(headers)` ends its lines with a bare newline: one byte more for each, and the last.
+        return Answer(response.status, len(head) + fields + 1, len(response.read()))
     finally:
         connection.close()
 
@@ -98,7 +117,7 @@ class Misses:
         self.sent = 0
         self.failed = 0
 
-    def __enter__(self) -> Misses:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -120,8 +139,8 @@ class Misses:
     def _one(self, number: int) -> None:
         path = f"/1024?delay={self._delay_ms}&miss={time.monotonic_ns()}-{number}"
         try:
-            status, size = fetch(self._port, path)
+            answer = fetch(self._port, path)
         except (OSError, http.client.HTTPException):
-            status, size = 0, 0
-        if (status, size) != (200, 1024):
             self.failed += 1
+            return
+        self.failed += (answer.status, answer.body_bytes) != (200, 1024)

@@ -1,21 +1,23 @@
 """One run: CPU time of a whole process tree, around a load, on checked hits.
 
 Owns what a figure means: microseconds of utime and stime of the server, all threads and children,
-over completed requests. Never starts servers and never judges.
+over the responses received. A response cut by the end of a run counts by its share of bytes, or
+big bodies on many connections would look dear. Never starts servers and never judges.
 """
 
 from __future__ import annotations
 
+import http.client
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from load import Misses, count_origin, count_wrong, fetch, run_wrk
+from bench.macro.load import Answer, Misses, count_origin, count_wrong, fetch, run_wrk
 
 if TYPE_CHECKING:
-    from servers import Server
+    from bench.macro.servers import Server
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 WARM_TIMEOUT_S = 20.0
@@ -58,42 +60,46 @@ def cpu_time_us(root_pid: int) -> int:
     return total * 1_000_000 // TICKS_PER_S
 
 
-def warm(server: Server, origin_port: int, body_bytes: int) -> None:
-    """Fetches until an answer is whole and did not touch the origin.
+def warm(server: Server, origin_port: int, body_bytes: int) -> Answer:
+    """Fetches until an answer is whole and did not touch the origin; gives that answer.
 
     Raises:
         RuntimeError: the server does not cache it.
     """
     deadline = time.monotonic() + WARM_TIMEOUT_S
     path = f"/{body_bytes}"
+    seen: object = None
     while time.monotonic() < deadline:
         before = count_origin(origin_port)
         try:
-            answer = fetch(server.port, path)
-        except OSError:
-            answer = (0, 0)
-        if answer == (200, body_bytes) and count_origin(origin_port) == before:
-            return
+            seen = answer = fetch(server.port, path)
+        except (OSError, http.client.HTTPException) as error:
+            seen = error
+        else:
+            is_whole = (answer.status, answer.body_bytes) == (200, body_bytes)
+            if is_whole and count_origin(origin_port) == before:
+                return answer
         time.sleep(0.1)
-    raise RuntimeError(f"{server.name} does not answer {path} from its cache: {answer}")
+    raise RuntimeError(f"{server.name} does not answer {path} from its cache: {seen}")
 
 
 def measure_hits(
     server: Server, origin_port: int, body_bytes: int, connections: int, seconds: float, core: int
 ) -> Run:
     """A run of nothing but hits of one object; `misses` and `errors` have to be 0."""
-    warm(server, origin_port, body_bytes)
+    answer = warm(server, origin_port, body_bytes)
     asked = count_origin(origin_port)
     before_us = cpu_time_us(server.pid)
     load = run_wrk(server.port, f"/{body_bytes}", connections, seconds, core)
     spent_us = cpu_time_us(server.pid) - before_us
+    received = load.bytes / (answer.head_bytes + answer.body_bytes)
     return Run(
         server=server.name,
         body_bytes=body_bytes,
         connections=connections,
         requests=load.requests,
         requests_per_s=load.requests_per_s,
-        cpu_us_per_request=spent_us / max(1, load.requests),
+        cpu_us_per_request=spent_us / max(1.0, received),
         p50_us=load.p50_us,
         p99_us=load.p99_us,
         errors=count_wrong(load, body_bytes, connections),

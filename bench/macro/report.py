@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from servers import CEILING, OURS
+from bench.macro.servers import CEILING, OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from measure import Disturbance, Run
+    from bench.macro.measure import Disturbance, Run
 
 CEILING_RATIO_MAX = 1.25
 CEILING_SIZES = (1024, 65536)
@@ -101,14 +101,14 @@ def judge(figures: list[Figure]) -> list[Verdict]:
             if (size, connections) == (ours.body_bytes, ours.connections)
             and name not in (OURS, CEILING)
         ]
-        for peer in peers:
-            verdicts.append(
-                Verdict(
-                    passed=ours.cpu_us_per_request < peer.cpu_us_per_request,
-                    text=f"{where}: {ours.cpu_us_per_request:.1f} us against "
-                    f"{peer.cpu_us_per_request:.1f} us of {peer.server}",
-                )
+        verdicts += [
+            Verdict(
+                passed=ours.cpu_us_per_request < peer.cpu_us_per_request,
+                text=f"{where}: {ours.cpu_us_per_request:.1f} us against "
+                f"{peer.cpu_us_per_request:.1f} us of {peer.server}",
             )
+            for peer in peers
+        ]
     return verdicts
 
 

@@ -1,4 +1,4 @@
-"""The comparison in one command: python bench/macro/run.py [--tiny] [--write].
+"""The comparison in one command: python -m bench.macro.run [--tiny] [--write].
 
 Owns the order of runs and where results go. All servers of a run live at the same time and take
 turns, in reversed order every second round, so that a noisy minute hits all of them alike. Figures
@@ -21,9 +21,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from measure import Disturbance, Run, measure_disturbance, measure_hits
-from report import Verdict, judge, judge_disturbance, summarize, to_markdown
-from servers import CEILING, OURS, ROOT, SERVERS, Origin, Server
+from bench.macro.measure import Disturbance, Run, measure_disturbance, measure_hits
+from bench.macro.report import Verdict, judge, judge_disturbance, summarize, to_markdown
+from bench.macro.servers import CEILING, OURS, ROOT, SERVERS, Origin, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,9 @@ SERVER_CORE, LOAD_CORE = 0, 1
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Command line; `--tiny` is what the test suite runs."""
-    parser = argparse.ArgumentParser(description="Compare caches on one core each")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.macro.run", description="Compare caches on one core each"
+    )
     parser.add_argument("--scenario", choices=("hits", "misses", "all"), default="all")
     parser.add_argument("--servers", nargs="+", choices=tuple(SERVERS), default=list(SERVERS))
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES), metavar="BYTES")
@@ -126,7 +128,7 @@ def write(markdown: str, document: dict[str, object]) -> None:
     text = (
         "# NeuroCache beside other caches\n\n"
         "One core for the server, another for wrk, same origin, every response a checked hit.\n"
-        f"Made by `python bench/macro/run.py --require-all --write` on {document['machine']}, "
+        f"Made by `python -m bench.macro.run --require-all --write` on {document['machine']}, "
         f"{document['date']}.\n\n{markdown}"
     )
     (folder / "macro.md").write_text(text)

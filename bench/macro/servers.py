@@ -21,6 +21,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 5.0
+SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+"""Debian keeps servers below /usr/sbin, which is not in every user's PATH."""
 
 
 def choose_port() -> int:
@@ -47,7 +49,11 @@ class Server:
     @classmethod
     def missing(cls) -> str:
         """What has to be installed first; empty when the server can run."""
-        return "" if shutil.which(cls.program) else f"`{cls.program}` is not installed"
+        return (
+            ""
+            if shutil.which(cls.program, path=SEARCH_PATH)
+            else f"`{cls.program}` is not installed"
+        )
 
     def command(self) -> list[str]:
         """Writes the configuration and gives the foreground command."""
@@ -72,7 +78,7 @@ class Server:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 cwd=self.folder,
-                env={**os.environ, **self.environment()},
+                env={**os.environ, "PATH": SEARCH_PATH, **self.environment()},
                 start_new_session=True,
             )
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -157,16 +163,19 @@ class Nginx(Server):
     def command(self) -> list[str]:
         """One worker, no access log, files opened once."""
         config = self.folder / "nginx.conf"
+        at = self.folder
+        user = "user root;" if os.geteuid() == 0 else ""
         config.write_text(f"""
-user root; daemon off; worker_processes 1; pid {self.folder}/nginx.pid;
+{user} daemon off; worker_processes 1; pid {self.folder}/nginx.pid;
 error_log {self.folder}/error.log; worker_rlimit_nofile 8192;
 events {{ worker_connections 4096; }}
 http {{
-  access_log off; sendfile on; tcp_nopush off; keepalive_requests 1000000000; keepalive_timeout 300s;
+  access_log off; sendfile on; tcp_nopush off;
+  keepalive_requests 1000000000; keepalive_timeout 300s;
   open_file_cache max=1000 inactive=1h; open_file_cache_valid 1h;
-  client_body_temp_path {self.folder}/body; proxy_temp_path {self.folder}/proxy;
-  fastcgi_temp_path {self.folder}/f; uwsgi_temp_path {self.folder}/u; scgi_temp_path {self.folder}/s;
-  proxy_cache_path {self.folder}/cache keys_zone=main:16m max_size=512m inactive=1h use_temp_path=off;
+  client_body_temp_path {at}/body; proxy_temp_path {at}/proxy;
+  fastcgi_temp_path {at}/fastcgi; uwsgi_temp_path {at}/uwsgi; scgi_temp_path {at}/scgi;
+  proxy_cache_path {at}/cache keys_zone=main:16m max_size=512m inactive=1h use_temp_path=off;
   upstream origin {{ server 127.0.0.1:{self.origin_port}; keepalive 16; }}
   server {{
     listen 127.0.0.1:{self.port} reuseport backlog=1024;
@@ -190,8 +199,7 @@ class Varnish(Server):
         """One thread pool; threads enough for the most connections of a run."""
         config = self.folder / "main.vcl"
         config.write_text(
-            "vcl 4.1;\n"
-            f'backend default {{ .host = "127.0.0.1"; .port = "{self.origin_port}"; }}\n'
+            f'vcl 4.1;\nbackend default {{ .host = "127.0.0.1"; .port = "{self.origin_port}"; }}\n'
         )
         parameters = ["thread_pools=1", "thread_pool_min=600", "thread_pool_max=2000"]
         options = [part for parameter in parameters for part in ("-p", parameter)]
@@ -217,7 +225,8 @@ class TrafficServer(Server):
             "prefix": self.folder, "exec_prefix": self.folder, "bindir": Path("/usr/bin"),
             "sbindir": Path("/usr/bin"), "sysconfdir": self.folder / "etc",
             "datadir": self.folder / "share", "includedir": self.folder / "include",
-            "libdir": Path("/usr/lib/trafficserver"), "libexecdir": Path("/usr/lib/trafficserver/modules"),
+            "libdir": Path("/usr/lib/trafficserver"),
+            "libexecdir": Path("/usr/lib/trafficserver/modules"),
             "localstatedir": self.folder / "run", "runtimedir": self.folder / "run",
             "logdir": self.folder / "log", "mandir": self.folder / "man",
             "infodir": self.folder / "info", "cachedir": self.folder / "cache",
@@ -239,7 +248,7 @@ class TrafficServer(Server):
     def _records(self) -> str:
         values: dict[str, int | str] = {
             "http.server_ports": f"{self.port}:ip-in=127.0.0.1",
-            "exec_thread.autoconfig": 0, "exec_thread.limit": 1, "exec_thread.affinity": 0,
+            "exec_thread.autoconfig": 0, "exec_thread.limit": 1, "exec_thread.affinity": 4,
             "accept_threads": 1, "task_threads": 1, "cache.threads_per_disk": 2,
             "cache.ram_cache.size": 512 << 20, "cache.ram_cache_cutoff": 8 << 20,
             "log.logging_enabled": 0, "diags.debug.enabled": 0, "admin.user_id": "#-1",
