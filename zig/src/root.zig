@@ -27,4 +27,5 @@ pub const slab = struct {
 
 comptime {
     _ = @import("slab_abi.zig");
+    _ = @import("engine_abi.zig");
 }
