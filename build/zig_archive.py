@@ -125,7 +125,9 @@ def run_tests(*, race: bool = False, names: Sequence[str] = ()) -> None:
     """
     flags = ("-O", "safe", "-lc", "-mcpu=baseline", *(("-fsanitize-thread",) if race else ()))
     library = SOURCES / "root.zig"
-    files = sorted(TESTS.glob("*_race.zig")) if race else [library, *sorted(TESTS.glob("*_test.zig"))]
+    files = (
+        sorted(TESTS.glob("*_race.zig")) if race else [library, *sorted(TESTS.glob("*_test.zig"))]
+    )
     for file in files:
         if names and file.stem not in names:
             continue

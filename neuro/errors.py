@@ -46,7 +46,6 @@ arguments of the constructor and attributes of the exception:
     raise ObjectTooLarge("body exceeds the limit", requested_bytes=length, bytes_max=limit)
 """
 
-# ruff: noqa: N818 (a name says what happened; the tree says that it is an error)
 from __future__ import annotations
 
 from typing import ClassVar

@@ -186,14 +186,14 @@ test "a chunked body is the same however it is split" {
 
 test "malformed chunked bodies are refused" {
     for ([_][]const u8{
-        "0x5\r\nhello\r\n0\r\n\r\n",     "+5\r\nhello\r\n0\r\n\r\n",      "5_0\r\n",
-        " 5\r\nhello\r\n0\r\n\r\n",      "5 \r\nhello\r\n0\r\n\r\n",     "5\nhello\r\n0\r\n\r\n",
-        "5\r\rhello\r\n",                "5\r\nhelloX\r\n0\r\n\r\n",     "5\r\nhello\n0\r\n\r\n",
-        "5;a\nb\r\nhello\r\n0\r\n\r\n",  "\r\n",                         ";a\r\n",
-        "00000000000000005\r\nhello\r\n", "fffffffffffffff0\r\n",         "0\r\n bad: x\r\n\r\n",
-        "0\r\nbad x: y\r\n\r\n",         "0\r\n: x\r\n\r\n",             "0\r\nA: \x00\r\n\r\n",
-        "0\r\n\n",                       "5 ;a\r\nhello\r\n",            "0\r\nA: b\n\r\n",
-        "-1\r\n",                        "5\r\nhello\r\r\n",             "g\r\n",
+        "0x5\r\nhello\r\n0\r\n\r\n",      "+5\r\nhello\r\n0\r\n\r\n", "5_0\r\n",
+        " 5\r\nhello\r\n0\r\n\r\n",       "5 \r\nhello\r\n0\r\n\r\n", "5\nhello\r\n0\r\n\r\n",
+        "5\r\rhello\r\n",                 "5\r\nhelloX\r\n0\r\n\r\n", "5\r\nhello\n0\r\n\r\n",
+        "5;a\nb\r\nhello\r\n0\r\n\r\n",   "\r\n",                     ";a\r\n",
+        "00000000000000005\r\nhello\r\n", "fffffffffffffff0\r\n",     "0\r\n bad: x\r\n\r\n",
+        "0\r\nbad x: y\r\n\r\n",          "0\r\n: x\r\n\r\n",         "0\r\nA: \x00\r\n\r\n",
+        "0\r\n\n",                        "5 ;a\r\nhello\r\n",        "0\r\nA: b\n\r\n",
+        "-1\r\n",                         "5\r\nhello\r\r\n",         "g\r\n",
     }) |wire| {
         var out: std.ArrayList(u8) = .empty;
         defer out.deinit(std.testing.allocator);

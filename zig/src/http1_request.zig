@@ -61,21 +61,21 @@ pub const Request = struct {
     }
 
     pub fn has(self: *const Request, known: Known) bool {
-        return self.occurrences[@intFromEnum(known)] != 0;
+        return self.occurrences[@backingInt(known)] != 0;
     }
 
     pub fn isRepeated(self: *const Request, known: Known) bool {
-        return self.occurrences[@intFromEnum(known)] > 1;
+        return self.occurrences[@backingInt(known)] > 1;
     }
 
     /// The value of the first line of that name; it must be there.
     pub fn value(self: *const Request, known: Known) []const u8 {
-        return self.head.fields[self.first[@intFromEnum(known)]].value(self.head.bytes);
+        return self.head.fields[self.first[@backingInt(known)]].value(self.head.bytes);
     }
 
     /// Walks all values of a name in order of arrival.
     pub fn values(self: *const Request, known: Known) ValueIterator {
-        return .{ .request = self, .known = known, .at = self.first[@intFromEnum(known)] };
+        return .{ .request = self, .known = known, .at = self.first[@backingInt(known)] };
     }
 
     /// Writes the cache key to `out` and gives its length, or null where it does not fit.
@@ -144,7 +144,7 @@ pub fn interpret(request: *Request) u16 {
     request.occurrences = @splat(0);
     for (head.fields, 0..) |field, index| {
         const known = classify(field.name(head.bytes)) orelse continue;
-        const slot = @intFromEnum(known);
+        const slot = @backingInt(known);
         if (request.occurrences[slot] == 0) request.first[slot] = @intCast(index);
         request.occurrences[slot] += 1;
     }

@@ -170,7 +170,7 @@ class Client:
         self.writer.write(b"\r\n".join(head) + b"\r\n\r\n" + body)
 
     async def read_head(self) -> Reply:
-        informed = []
+        informed: list[int] = []
         while True:
             head = await self.reader.readuntil(b"\r\n\r\n")
             first, *rest = head[:-4].split(b"\r\n")
@@ -251,7 +251,7 @@ async def run_edge(
     **site_options: Any,
 ) -> AsyncIterator[Edge]:
     slab = Slab(arena_bytes, object_bytes_max=object_bytes_max)
-    sites = ()
+    sites: tuple[SiteSettings, ...] = ()
     if origin_url is not None:
         timeouts = timeouts or UpstreamTimeouts(2_000, 2_000, 2_000, 5_000)
         origin_settings = OriginSettings(origin_url, timeouts=timeouts)
