@@ -104,6 +104,9 @@ fn consume(worker: *Worker, connection: *Connection, count: usize) bool {
 /// Sends, ends answers, and goes on with pipelined requests until the connection has to wait. The one
 /// place where a connection settles at the end of what happened to it.
 pub fn proceed(worker: *Worker, connection: *Connection) void {
+    // Whatever woke it, it parks again when its fill has still nothing: the list it stands in is found
+    // by the body's source, which may end below.
+    worker.unfollow(connection);
     while (true) {
         const progress = flush(worker, connection);
         recordBatch(worker);

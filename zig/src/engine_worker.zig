@@ -325,15 +325,14 @@ pub const Worker = struct {
 
     /// Parks the connection until its fill moves. True: it has moved already.
     pub fn follow(self: *Worker, connection: *Connection) bool {
-        if (!connection.is_following) {
-            const bucket = &self.followers[bucketOf(connection.source.handle)];
-            connection.is_following = true;
-            connection.previous = null;
-            connection.next = bucket.*;
-            if (bucket.*) |first| first.previous = connection;
-            bucket.* = connection;
-            _ = self.follower_count.fetchAdd(1, .seq_cst);
-        }
+        std.debug.assert(!connection.is_following);
+        const bucket = &self.followers[bucketOf(connection.source.handle)];
+        connection.is_following = true;
+        connection.previous = null;
+        connection.next = bucket.*;
+        if (bucket.*) |first| first.previous = connection;
+        bucket.* = connection;
+        _ = self.follower_count.fetchAdd(1, .seq_cst);
         const object = connection.source.object.?;
         const is_moved = object.state() != .filling or object.filled() > connection.source.position;
         if (is_moved) self.unfollow(connection);
