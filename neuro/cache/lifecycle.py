@@ -105,7 +105,7 @@ def _plan_reuse(
     is_uncacheable: bool,
 ) -> Plan:
     ttl_s = stored.ttl_s(now_s)
-    is_fresh = ttl_s > 0 and not stored.meta.must_validate
+    is_fresh = stored.is_fresh(now_s) and not stored.meta.must_validate
     objection = _request_objection(stored, now_s, directives)
     if is_fresh and objection is None:
         return serve(request, stored, now_s, Outcome.HIT, "fresh")
