@@ -29,7 +29,14 @@ _ENVIRONMENT_PREFIX = "NEUROCACHE_"
 _CONFIG_VARIABLE = "NEUROCACHE_CONFIG"
 # Kubernetes puts variables like these into every pod beside a Service named "neurocache".
 _FOREIGN_VARIABLE = re.compile(r"NEUROCACHE_(SERVICE_(HOST|PORT).*|PORT|PORT_[0-9]+_(TCP|UDP).*)")
-_DEVELOPMENT_VARIABLES = ("NEUROCACHE_REQUIRE_ALL",)  # read by the test suite only
+# Read by the build and the test suite; `make serve` inherits what was set for `make build`.
+_DEVELOPMENT_VARIABLES = (
+    "NEUROCACHE_CC",
+    "NEUROCACHE_FREEZE_SITE",
+    "NEUROCACHE_PYTHON",
+    "NEUROCACHE_REQUIRE_ALL",
+    "NEUROCACHE_ZIG_OPTIMIZE",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def test_other_durations_are_refused(text: str) -> None:
         units.parse_duration_ms(text)
 
 
-@given(st.integers(0, 1 << 60))
+@given(st.integers(0, 10**18 - 1))
 def test_a_formatted_size_reads_back(size_bytes: int) -> None:
     assert units.parse_size_bytes(units.format_size_bytes(size_bytes)) == size_bytes
 

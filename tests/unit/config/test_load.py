@@ -150,11 +150,12 @@ def test_paths_in_a_file_start_at_the_file(tmp_path: Path) -> None:
     assert loaded.config.node.data_dir == tmp_path / "here"
 
 
-def test_variables_of_a_kubernetes_service_are_not_ours(tmp_path: Path) -> None:
+def test_variables_of_kubernetes_and_of_the_build_are_not_options(tmp_path: Path) -> None:
     environ = {
         "NEUROCACHE_SERVICE_HOST": "10.0.0.1",
         "NEUROCACHE_PORT": "tcp://10.0.0.1:80",
         "NEUROCACHE_PORT_80_TCP_ADDR": "10.0.0.1",
+        "NEUROCACHE_CC": "gcc",
     }
     assert load_config({}, environ, directory=tmp_path).config.node.id == 1
 
