@@ -52,6 +52,8 @@ class Slab:
     def close(self) -> None: ...
     @property
     def closed(self) -> bool: ...
+    @property
+    def object_bytes_max(self) -> int: ...
 
 @final
 class Object:
@@ -96,6 +98,10 @@ class Object:
         self, born: int, expires: int, stale_while_revalidate_s: int, stale_if_error_s: int
     ) -> None: ...
     def release(self) -> None: ...
+
+@final
+class View:
+    """What the memoryviews of `Object.chunk` and `Fill.buffer` stand on; holds a pin while they live."""
 
 @final
 class Fill:

@@ -12,16 +12,27 @@ import pytest
 from tests.tidy.repository import ROOT, functions, name_of, sources
 
 FILE_LINES_MAX = 400
+TEST_FILE_LINES_MAX = 600
+"""Tests of one standard stay together: one file a section, read by searching."""
+
+LONG_FILES = {"_core/engine.pyx": 460, "neuro/edge/site.py": 520}
+"""Files to be divided, with the length they must not pass. This list only becomes shorter."""
+
 FUNCTION_LINES_MAX = 70
 
 SOURCES = sources(".py", ".pyx", ".pxi", ".zig")
+
+
+def limit_of(file: Path) -> int:
+    is_test = file.is_relative_to(ROOT / "tests")
+    return LONG_FILES.get(name_of(file), TEST_FILE_LINES_MAX if is_test else FILE_LINES_MAX)
 
 
 def test_files_are_short() -> None:
     long = {
         name_of(file): count
         for file in SOURCES
-        if (count := len(file.read_text().splitlines())) > FILE_LINES_MAX
+        if (count := len(file.read_text().splitlines())) > limit_of(file)
     }
     assert not long
 
