@@ -34,7 +34,10 @@ LEADER_LAG_BYTES_MAX: Final = 1 << 20
 
 
 class FillRun:
-    """One fill. `run` once; `on_end(is_stored)` is called exactly once, when it is over."""
+    """One fill: a task of `run` with `end` as its callback.
+
+    `on_end(self, is_stored)` is called once, when it is over.
+    """
 
     def __init__(
         self,
@@ -55,6 +58,8 @@ class FillRun:
         self._on_overflow = on_overflow
         self._is_open = True
         self._is_spoiled = False
+        self._is_stored = False
+        self._is_concluded = False
         self._leader: ClientExchange | None = None
         self._leader_done: asyncio.Future[None] | None = None
         self.stored = stored
@@ -74,20 +79,31 @@ class FillRun:
 
     async def run(self) -> None:
         """Fills to the end."""
-        is_stored = False
         try:
-            is_stored = await self._fill_body()
+            self._is_stored = await self._fill_body()
         except (UpstreamError, IncompleteBody) as error:
             _log.info("a fill failed: %s", error)
-            self._abort()
-        except BaseException:
-            self._abort()
-            raise
         finally:
-            self._response.close()
-            self._on_end(self, is_stored)
-            if self._leader_done is not None and not self._leader_done.done():
-                self._leader_done.set_result(None)
+            self._conclude()
+
+    def end(self, _task: asyncio.Task[None]) -> None:
+        """For the task's callback: a task cancelled before its first step has no `finally`."""
+        self._conclude()
+
+    def _conclude(self) -> None:
+        """Gives everything back, in the step of the last byte: nobody joins a fill that is over."""
+        if self._is_concluded:
+            return
+        self._is_concluded = True
+        if not self._is_stored:
+            self._give_up_fill()
+        leader, self._leader = self._leader, None
+        if leader is not None:
+            leader.abort()
+        self._response.close()
+        self._on_end(self, self._is_stored)
+        if self._leader_done is not None and not self._leader_done.done():
+            self._leader_done.set_result(None)
 
     async def _fill_body(self) -> bool:
         while data := await self._response.read():
@@ -141,8 +157,3 @@ class FillRun:
             self._is_open = False
             self._fill.abort()
             self._notify(self.handle)
-
-    def _abort(self) -> None:
-        self._give_up_fill()
-        if self._leader is not None:
-            self._leader.abort()

@@ -230,9 +230,7 @@ class SiteHandler:
 
         facts = exchange.request
         if role is Role.LEADER:
-            fetching = self._background.spawn(
-                self._lead(facts, request, plan, found, facts.request, inform)
-            )
+            fetching = self._spawn_lead(facts, request, plan, found, facts.request, inform)
             try:
                 result = await asyncio.shield(fetching)
             except asyncio.CancelledError:
@@ -291,7 +289,7 @@ class SiteHandler:
             else:
                 answer_reply(exchange, reply, run.handle, outcome=Outcome.MISS)
         finally:
-            self._background.spawn(run.run())
+            self._spawn_run(run)
         if done is not None:
             await asyncio.shield(done)
 
@@ -362,12 +360,12 @@ class SiteHandler:
         number = -self._refresh_count
         role = self._flights.join(request.key, number)
         if role is Role.LEADER:
-            task = self._background.spawn(self._lead(facts, request, plan, found, number, None))
+            task = self._spawn_lead(facts, request, plan, found, number, None)
             task.add_done_callback(self._settle)
         elif role is Role.FOLLOWER:
             self._flights.leave(request.key, number)
 
-    async def _lead(
+    def _spawn_lead(
         self,
         facts: RequestEvent,
         request: CacheRequest,
@@ -375,20 +373,26 @@ class SiteHandler:
         found: Found | None,
         leader: int,
         inform: Callable[[int, list[FieldLine]], None] | None,
-    ) -> _Result:
-        """A fetch whose result is told to those who wait for it."""
-        key = request.key
+    ) -> asyncio.Task[_Result]:
+        """A fetch in a task of its own, whose end is told to those who wait for it.
+
+        What must happen at its end hangs on the task, not in it: a task may be cancelled before
+        its first step.
+        """
         if found is not None:
             found.hold()
-        try:
-            result = await self._fetch(facts, request, plan, found, inform, leader)
+
+        def end(task: asyncio.Task[_Result]) -> None:
+            result = None if task.cancelled() or task.exception() else task.result()
             if isinstance(result, _Failed):
-                self._flights.fail(key, leader, result.error)
-            return result
-        finally:
-            self._flights.release(key, leader)  # nobody waits for ever; no effect after a landing
+                self._flights.fail(request.key, leader, result.error)
+            self._flights.release(request.key, leader)  # no effect after a landing
             if found is not None:
                 found.release()
+
+        task = self._background.spawn(self._fetch(facts, request, plan, found, inform, leader))
+        task.add_done_callback(end)
+        return task
 
     async def _fetch(
         self,
@@ -497,12 +501,15 @@ class SiteHandler:
         self._shelf.add_run(request.key, run)
         return run
 
+    def _spawn_run(self, run: FillRun) -> None:
+        self._background.spawn(run.run()).add_done_callback(run.end)
+
     def _settle(self, fetching: asyncio.Task[_Result]) -> None:
         """Ends what a fetch began whose client has left."""
         if fetching.cancelled() or fetching.exception() is not None:
             return
         result = fetching.result()
         if isinstance(result, _Filling):
-            self._background.spawn(result.run.run())
+            self._spawn_run(result.run)
         elif isinstance(result, _Streaming):
             result.response.close()

@@ -298,3 +298,26 @@ async def test_empty_body_of_unknown_length_is_stored_and_hit(edge: Any, origin:
         reply = await edge.get(b"/zero")
         assert (reply.status, reply.body, reply.is_whole) == (200, b"", True)
     assert origin.counts[b"/zero"] == 1
+
+
+async def test_background_304_freshens_while_nobody_else_holds_the_object(
+    edge: Any, origin: Any, until: Any
+) -> None:
+    @origin.on(b"/bg")
+    async def answer(request: Any) -> None:
+        if request.get(b"if-none-match"):
+            lines = [b"HTTP/1.1 304 Not Modified", b"Cache-Control: max-age=600", b"", b""]
+            await request.send(b"\r\n".join(lines))
+            return
+        await request.answer(
+            b"body", b"Cache-Control: max-age=0, stale-while-revalidate=60", b'ETag: "1"'
+        )
+
+    await edge.get(b"/bg")
+    assert b"stale-while-revalidate" in (await edge.get(b"/bg")).cache_status
+    await until(lambda: origin.counts[b"/bg"] == 2)
+    await until(lambda: edge.service.stats()["background_tasks"] == 0)
+    reply = await edge.get(b"/bg")
+    assert (reply.body, origin.counts[b"/bg"]) == (b"body", 2)
+    assert reply.cache_status.startswith(b"NeuroCache; hit; ttl=")
+    assert edge.service.stats()["handler_failures"] == 0
