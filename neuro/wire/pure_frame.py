@@ -106,10 +106,9 @@ class _Reader:
         first = self.payload[0]
         if first >> 4 != 8 and first not in (0xDE, 0xDF):
             self.refuse(0, "not_a_map")
-        message = self.read_value(1)
+        message = self.read_map(first, 1)
         if self.at != len(self.payload):
             self.refuse(self.at, "trailing_bytes")
-        assert isinstance(message, dict)
         return message
 
     def read_value(self, depth: int) -> object:
@@ -140,11 +139,10 @@ class _Reader:
         end = self.at + 1 + struct.calcsize(layout)
         if end > len(self.payload):
             self.refuse(self.at, "value_truncated")
-        (number,) = struct.unpack(layout, self.payload[self.at + 1 : end])
+        number: int | float = struct.unpack(layout, self.payload[self.at + 1 : end])[0]
         if number in (float("inf"), float("-inf")) or number != number:
             self.refuse(self.at, "number_not_finite")
         self.at = end
-        assert isinstance(number, int | float)
         return number
 
     def read_length(self, width: int) -> int:

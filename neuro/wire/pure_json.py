@@ -65,6 +65,7 @@ def read_object(limits: Limits, payload: bytes, base: int) -> dict[str, object]:
         raise malformed("utf8_invalid", base + fault.start) from None
     scan(limits, payload, base)
     try:
+        message: dict[str, object]
         message, end = _DECODER.raw_decode(text)
     except json.JSONDecodeError as fault:
         raise malformed("json_malformed", base + len(text[: fault.pos].encode())) from None
@@ -72,7 +73,6 @@ def read_object(limits: Limits, payload: bytes, base: int) -> dict[str, object]:
         raise malformed(str(fault), base) from None
     if end != len(text):
         raise malformed("trailing_bytes", base + len(text[:end].encode()))
-    assert isinstance(message, dict)
     return message
 
 
@@ -84,11 +84,9 @@ def scan(limits: Limits, payload: bytes, base: int) -> None:
         kind = mark.group()
         if kind == b'"':
             body = _STRING.match(payload, at)
-            assert body is not None
-            # A lone backslash at the very end belongs to the unfinished string.
-            at = len(payload) if body.end() + 1 >= len(payload) else body.end()
-            if body.end() < len(payload) and payload[body.end()] == ord('"'):
-                at = body.end()
+            at = body.end() if body is not None else at  # it matches the empty string as well
+            # A quote ends the string; all else is a string that the payload's end cut.
+            at = at if payload[at : at + 1] == b'"' else len(payload)
             for escape in _SURROGATE.finditer(payload, start + 1, at):
                 if escape.lastgroup == "half":
                     raise malformed("utf8_invalid", base + escape.start())
