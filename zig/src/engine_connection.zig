@@ -90,6 +90,8 @@ pub const Connection = struct {
     is_blocked: bool = false,
     /// The client has shut its side.
     at_end: bool = false,
+    /// Memory ran out for bytes of an answer: what follows them must not be sent.
+    is_broken: bool = false,
     is_head_method: bool = false,
     minor_version: u8 = 1,
     /// Echo "Connection: keep-alive" (HTTP/1.0 asks for it).

@@ -270,7 +270,7 @@ pub const Engine = struct {
     }
 
     pub fn notifyFill(self: *Engine, handle: u64) void {
-        for (self.workers) |worker| worker.notifyFill(handle);
+        for (self.workers) |worker| worker.followers.notify(handle, &worker.commands);
     }
 
     // ------------------------------------------------------------ accounts

@@ -38,7 +38,7 @@ pub fn emit(worker: *Worker, connection: *Connection, bytes: []const u8) void {
 
 /// Moves the thread's output to the connection, behind what waits there.
 fn spill(worker: *Worker, connection: *Connection) void {
-    if (!connection.pending.append(worker.out[0..worker.out_length])) connection.at_end = true;
+    if (!connection.pending.append(worker.out[0..worker.out_length])) connection.is_broken = true;
     worker.out_length = 0;
 }
 
@@ -49,6 +49,7 @@ pub fn addToBatch(worker: *Worker, access: *const types.Access, started_us: u64,
 
 /// Sends as much as the kernel takes.
 fn flush(worker: *Worker, connection: *Connection) Progress {
+    if (connection.is_broken) return .dead;
     while (true) {
         var vectors = source_of.Vectors{};
         vectors.add(connection.pending.slice());
@@ -106,7 +107,7 @@ fn consume(worker: *Worker, connection: *Connection, count: usize) bool {
 pub fn proceed(worker: *Worker, connection: *Connection) void {
     // Whatever woke it, it parks again when its fill has still nothing: the list it stands in is found
     // by the body's source, which may end below.
-    worker.unfollow(connection);
+    worker.followers.remove(connection);
     while (true) {
         const progress = flush(worker, connection);
         recordBatch(worker);
@@ -127,7 +128,7 @@ pub fn proceed(worker: *Worker, connection: *Connection) void {
                 connection.is_blocked = false;
                 connection.deadline_ms = 0;
                 if (!announceRoom(worker, connection)) return worker.close(connection);
-                if (connection.source.kind == .object and worker.follow(connection)) continue;
+                if (connection.source.kind == .object and !worker.followers.park(connection)) continue;
                 break;
             },
             .done => {

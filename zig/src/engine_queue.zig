@@ -9,6 +9,9 @@ const std = @import("std");
 const Atomic = std.atomic.Value;
 const sys = @import("engine_sys.zig");
 
+/// For tests: true when the descriptor becomes readable in time.
+pub const waitReadable = sys.waitReadable;
+
 pub const Node = struct { next: Atomic(?*Node) = .init(null) };
 
 pub const Queue = struct {
@@ -73,6 +76,11 @@ pub const Queue = struct {
         return node;
     }
 
+    /// The consumer: nothing is queued and nobody is about to finish queueing.
+    pub fn isEmpty(self: *const Queue) bool {
+        return self.first == &self.idle and self.first.next.load(.acquire) == null;
+    }
+
     /// The consumer, before it looks for the last time: whoever pushes from here on writes the
     /// descriptor again. The swap comes after the read, so no signal is swallowed; a producer that
     /// writes late leaves one needless wake-up behind, and the unconditional read clears that.
@@ -129,45 +137,4 @@ test "the ring keeps order, drops when full and goes round" {
     var none = Ring(u64){};
     try std.testing.expect(!none.push(&1));
     try std.testing.expectEqual(0, none.take(&out));
-}
-
-const test_producer_count = 4;
-const test_node_count = 20_000;
-const TestNode = struct { node: Node = .{}, producer: u32 = 0, number: u32 = 0 };
-
-fn produce(queue: *Queue, nodes: []TestNode) void {
-    for (nodes) |*item| queue.push(&item.node);
-}
-
-test "nothing is lost or reordered between several producers and a sleeping consumer" {
-    var queue: Queue = undefined;
-    try queue.init();
-    defer queue.deinit();
-    const nodes = try std.testing.allocator.alloc(TestNode, test_producer_count * test_node_count);
-    defer std.testing.allocator.free(nodes);
-    var threads: [test_producer_count]std.Thread = undefined;
-    for (&threads, 0..) |*thread, producer| {
-        const own = nodes[producer * test_node_count ..][0..test_node_count];
-        for (own, 0..) |*item, number| {
-            item.* = .{ .producer = @intCast(producer), .number = @intCast(number) };
-        }
-        thread.* = try std.Thread.spawn(.{}, produce, .{ &queue, own });
-    }
-    var expected: [test_producer_count]u32 = @splat(0);
-    var total: usize = 0;
-    while (total < nodes.len) {
-        if (queue.pop()) |node| {
-            const item: *TestNode = @fieldParentPtr("node", node);
-            try std.testing.expectEqual(expected[item.producer], item.number);
-            expected[item.producer] += 1;
-            total += 1;
-            continue;
-        }
-        queue.unsignal();
-        if (queue.first.next.load(.acquire) != null or queue.first != &queue.idle) continue;
-        // Sleeps as the event loop does: a lost wake-up would hang here, so the wait is bounded.
-        try std.testing.expect(sys.waitReadable(queue.event_fd, 5_000));
-    }
-    for (threads) |thread| thread.join();
-    try std.testing.expectEqual(null, queue.pop());
 }

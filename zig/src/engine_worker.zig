@@ -1,14 +1,13 @@
 //! One thread of the edge: its listener, its epoll set, its connections, its turn.
 //!
-//! Owns: the event loop, accepting, deadlines, closing, the wake-up of followers. Never: the Python C
-//! API, locks, blocking calls other than epoll_wait. Why one of everything for each thread: a hit then
+//! Owns: the event loop, accepting, deadlines, closing, the turn's clocks. Never: the Python C API,
+//! locks, blocking calls other than epoll_wait. Why one of everything for each thread: a hit then
 //! touches no memory that another thread writes, except the slab's.
 //!
 //! A turn: epoll_wait, two clock reads, enter the slab's epoch, serve what is ready, leave. Objects named
 //! inside a turn need a pin only when their bytes outlive it.
 
 const std = @import("std");
-const Atomic = std.atomic.Value;
 const sys = @import("engine_sys.zig");
 const types = @import("engine_types.zig");
 const queue_of = @import("engine_queue.zig");
@@ -24,6 +23,7 @@ const output = @import("engine_output.zig");
 const answer = @import("engine_answer.zig");
 const events = @import("engine_event.zig");
 const hit = @import("engine_hit.zig");
+const Followers = @import("engine_followers.zig").Followers;
 const Connection = connection_of.Connection;
 
 const tag_listener = 0;
@@ -34,7 +34,6 @@ const accept_pause_ms = 100;
 const linger_timeout_ms = 2_000;
 const scan_interval_ms_max = 500;
 const scan_interval_ms_min = 10;
-const follower_bucket_count = 64;
 const shared_bytes = 65536;
 /// Heads and bodies of a corked batch; holds the largest head and still a small body.
 pub const out_bytes = 131072;
@@ -73,10 +72,7 @@ pub const Worker = struct {
     date_s: u64 = 0,
     date_text: [date.imf_length]u8 = undefined,
 
-    follower_count: Atomic(u32) align(64) = .init(0),
-    /// One bit for each bucket whose fills have moved.
-    dirty: Atomic(u64) = .init(0),
-    followers: [follower_bucket_count]?*Connection = @splat(null),
+    followers: Followers = .{},
 
     out_length: usize = 0,
     batch_count: usize = 0,
@@ -94,7 +90,7 @@ pub const Worker = struct {
             self.readClocks();
             self.slab.enter(self.reader);
             for (ready[0..@intCast(@max(count, 0))]) |event| self.serve(event.events, event.data.u64);
-            if (self.dirty.load(.monotonic) != 0) self.wakeFollowers();
+            self.followers.wake(self);
             if (self.now_ms >= self.next_scan_ms) self.scanDeadlines();
             if (!self.is_draining and self.engine.is_draining.load(.acquire)) self.beginDrain();
             self.slab.leave(self.reader);
@@ -220,7 +216,7 @@ pub const Worker = struct {
     // ------------------------------------------------------------ closing
 
     pub fn close(self: *Worker, connection: *Connection) void {
-        self.unfollow(connection);
+        self.followers.remove(connection);
         events.endRequest(self, connection, -1);
         connection.source.release(self.slab);
         connection.pending.deinit();
@@ -239,7 +235,7 @@ pub const Worker = struct {
         if (connection.at_end) return self.close(connection);
         connection.deadline_ms = self.now_ms + linger_timeout_ms;
         input.discard(self, connection);
-        output.updateInterest(self, connection);
+        if (connection.fd >= 0) output.updateInterest(self, connection);
     }
 
     /// Also after the thread has ended: commands may have come in since.
@@ -306,63 +302,6 @@ pub const Worker = struct {
                 output.proceed(self, connection);
             },
             .answering, .lingering => self.close(connection),
-        }
-    }
-
-    // ------------------------------------------------------------ followers
-
-    fn bucketOf(handle: u64) u6 {
-        return @truncate((handle *% 0x9e3779b97f4a7c15) >> 58);
-    }
-
-    /// Any thread: the fill has moved. A follower counts itself before it looks at the fill for the last
-    /// time, and we look at the count after the fill moved, both by read-modify-write: one sees the other.
-    pub fn notifyFill(self: *Worker, handle: u64) void {
-        if (self.follower_count.fetchAdd(0, .seq_cst) == 0) return;
-        _ = self.dirty.fetchOr(@as(u64, 1) << bucketOf(handle), .seq_cst);
-        self.commands.wake();
-    }
-
-    /// Parks the connection until its fill moves. True: it has moved already.
-    pub fn follow(self: *Worker, connection: *Connection) bool {
-        std.debug.assert(!connection.is_following);
-        const bucket = &self.followers[bucketOf(connection.source.handle)];
-        connection.is_following = true;
-        connection.previous = null;
-        connection.next = bucket.*;
-        if (bucket.*) |first| first.previous = connection;
-        bucket.* = connection;
-        _ = self.follower_count.fetchAdd(1, .seq_cst);
-        const object = connection.source.object.?;
-        const is_moved = object.state() != .filling or object.filled() > connection.source.position;
-        if (is_moved) self.unfollow(connection);
-        return is_moved;
-    }
-
-    pub fn unfollow(self: *Worker, connection: *Connection) void {
-        if (!connection.is_following) return;
-        connection.is_following = false;
-        if (connection.next) |next| next.previous = connection.previous;
-        if (connection.previous) |previous| {
-            previous.next = connection.next;
-        } else self.followers[bucketOf(connection.source.handle)] = connection.next;
-        connection.next = null;
-        connection.previous = null;
-        _ = self.follower_count.fetchSub(1, .seq_cst);
-    }
-
-    fn wakeFollowers(self: *Worker) void {
-        const moved = self.dirty.swap(0, .seq_cst);
-        for (0..follower_bucket_count) |bucket| {
-            if (moved >> @intCast(bucket) & 1 == 0) continue;
-            // Woken ones may park again at the front of the list: take the whole list first.
-            var next = self.followers[bucket];
-            while (next) |connection| {
-                next = connection.next;
-                self.unfollow(connection);
-                connection.sent_in_turn = 0;
-                output.proceed(self, connection);
-            }
         }
     }
 

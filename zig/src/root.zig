@@ -25,6 +25,19 @@ pub const slab = struct {
     pub const Slab = @import("slab.zig").Slab;
 };
 
+/// The request parser, for the tests in zig/test.
+pub const http1 = struct {
+    pub const body = @import("http1_body.zig");
+    pub const conditional = @import("http1_conditional.zig");
+    pub const head = @import("http1_head.zig");
+    pub const request = @import("http1_request.zig");
+};
+
+/// The engine's queues, for the race tests in zig/test.
+pub const engine = struct {
+    pub const queue = @import("engine_queue.zig");
+};
+
 comptime {
     _ = @import("slab_abi.zig");
     _ = @import("engine_abi.zig");
