@@ -64,6 +64,12 @@ pub fn slotOf(ref: u32, class: u8) ?u32 {
     return if (slot < size_class.slotCount(class)) slot else null;
 }
 
+/// A word of the bitmap when all its slots are free.
+fn fullWord(class: u8, at: usize) u64 {
+    const slots = size_class.slotCount(class) -| at * 64;
+    return if (slots >= 64) ~@as(u64, 0) else (@as(u64, 1) << @intCast(slots)) - 1;
+}
+
 pub const Pages = struct {
     arena: *Arena,
     table: memory.Table(Page),
@@ -181,13 +187,7 @@ pub const Pages = struct {
         page.draining = false;
         page.drained = 0;
         _ = self.classes[class].page_count.fetchAdd(1, .monotonic);
-        var left: u32 = slots;
-        for (&page.words) |*word| {
-            const here: u32 = @min(left, 64);
-            const bits: u64 = if (here == 64) ~@as(u64, 0) else (@as(u64, 1) << @intCast(here)) - 1;
-            word.store(bits, .release);
-            left -= here;
-        }
+        for (&page.words, 0..) |*word, at| word.store(fullWord(class, at), .release);
     }
 
     fn linkPartial(self: *Pages, class: u8, index: u32) void {
@@ -223,9 +223,11 @@ pub const Pages = struct {
             return;
         }
         const mask = @as(u64, 1) << @intCast(slot % 64);
-        _ = page.words[slot / 64].fetchOr(mask, .release);
+        const before = page.words[slot / 64].fetchOr(mask, .release);
         if (self.classes[class].current.load(.monotonic) == index) return;
         if (!page.in_partial) self.linkPartial(class, index);
+        // The other words are worth a look only when this one became full.
+        if ((before | mask) != fullWord(class, slot / 64)) return;
         if (page.freeCount() < size_class.slotCount(class)) return;
         if (self.beginDrain(index) == size_class.slotCount(class)) {
             self.retire(index, epoch);

@@ -157,6 +157,9 @@ pub const Slab = struct {
 
         pub inline fn accepts(self: KeyIs, ref: u32) bool {
             const object = self.slab.pages.object(ref);
+            // The lengths and the key stand in the next lines: fetched while the hash arrives.
+            @prefetch(@as([*]const u8, @ptrCast(object)) + unit_bytes, .{});
+            @prefetch(@as([*]const u8, @ptrCast(object)) + 2 * unit_bytes, .{});
             if (!object.hash.eql(self.hash)) return false;
             return std.mem.eql(u8, object.key(), self.key);
         }

@@ -99,6 +99,9 @@ fn readOne(shared: *Shared, reader: u32, random: std.Random) void {
             shared.slab.pin(object);
             pinned = object;
         } else {
+            // Others run while this reader is inside: only the epoch protects what it looks at.
+            if (random.int(u8) < 40) _ = std.c.sched_yield();
+            if (numberOf(object.key()) != number) fault(shared);
             checkRange(shared, object, 0, object.filled());
         }
     }
