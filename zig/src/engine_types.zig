@@ -1,6 +1,6 @@
 //! The engine's side of neurocache.h: structures, constants and status codes of the C ABI.
 //!
-//! Owns: the byte layout shared with C. Never: behaviour. zig/test/abi_check.c compares sizes.
+//! Owns: the byte layout shared with C. Never: behaviour. zig/test/engine_abi_check.c has the same sizes.
 
 const std = @import("std");
 const Field = @import("http1_head.zig").Field;
@@ -170,9 +170,20 @@ pub fn bump(counter: *u64, amount: u64) void {
     @atomicStore(u64, counter, counter.* +% amount, .monotonic);
 }
 
+// The figures of zig/test/engine_abi_check.c.
 comptime {
-    std.debug.assert(@sizeOf(Access) == 64);
+    std.debug.assert(@sizeOf(Options) == 56);
     std.debug.assert(@sizeOf(Field) == 16);
-    std.debug.assert(@sizeOf(Answer) == 40);
     std.debug.assert(@sizeOf(Event) == 128);
+    std.debug.assert(@offsetOf(Event, "hash") == 48);
+    std.debug.assert(@offsetOf(Event, "field_count") == 64);
+    std.debug.assert(@offsetOf(Event, "kind") == 100);
+    std.debug.assert(@offsetOf(Event, "peer_address") == 108);
+    std.debug.assert(@offsetOf(Event, "peer_port") == 124);
+    std.debug.assert(@sizeOf(Answer) == 40);
+    std.debug.assert(@offsetOf(Answer, "status") == 36);
+    std.debug.assert(@sizeOf(Access) == 64);
+    std.debug.assert(@offsetOf(Access, "status") == 52);
+    std.debug.assert(@sizeOf(Stats) == 88 * 8);
+    std.debug.assert(@offsetOf(Stats, "outcomes") == 23 * 8);
 }
