@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from neuro import native
 from neuro.cache import CollapseTable, SharedCachePolicy
+from neuro.edge.access import AccessFeed
 from neuro.edge.answers import text_fields
 from neuro.edge.background import Background
 from neuro.edge.bridge import EngineBridge
@@ -24,6 +25,7 @@ from neuro.http.cache_status import CacheStatus
 
 if TYPE_CHECKING:
     from neuro.clock import Clock
+    from neuro.edge.access import AccessSubscription
     from neuro.edge.settings import EdgeSettings, ListenSettings, SiteSettings
     from neuro.native import Engine, Slab
     from neuro.store import ObjectStore
@@ -44,6 +46,8 @@ class EdgeService:
         self._background = Background()
         self._pools = [OriginPool(site.origin) for site in settings.sites]
         self._bridge: EngineBridge | None = None
+        self._own_access: AccessSubscription | None = None
+        self.access = AccessFeed(self._engine.poll_access)
 
     @property
     def port(self) -> int:
@@ -70,6 +74,7 @@ class EdgeService:
         if self._bridge is None:
             self._engine.stop()
             return
+        self.access.stop()
         await self._bridge.stop()
         await self._background.stop()
         for pool in self._pools:
@@ -89,8 +94,14 @@ class EdgeService:
         return {pool.settings.url: pool.stats.snapshot() for pool in self._pools}
 
     def poll_access(self, count: int = 4_096) -> bytes:
-        """Whole nc_access records of finished responses, oldest first."""
-        return self._engine.poll_access(count)
+        """Whole nc_access records of finished responses, oldest first; for one reader.
+
+        Further readers use `access.subscribe()`.
+        """
+        if self._own_access is None:
+            self._own_access = self.access.subscribe()
+        self.access.drain()
+        return self._own_access.poll(count)
 
     # ------------------------------------------------------------- helpers
 

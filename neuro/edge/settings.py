@@ -39,7 +39,7 @@ class OriginSettings:
     connections_max: int = 256
     idle_connections_max: int = 64
     retries_max: int = 2
-    response_head_bytes_max: int = 65_536
+    response_head_bytes_max: int = 49_152  # the engine sends 65,535 with what is added
     response_field_count_max: int = 200
     timeouts: UpstreamTimeouts = field(default_factory=UpstreamTimeouts)
 

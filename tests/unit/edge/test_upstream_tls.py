@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import subprocess
-from collections.abc import AsyncIterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
@@ -15,6 +14,10 @@ from neuro.edge.settings import OriginSettings, UpstreamTimeouts
 from neuro.edge.upstream import UpstreamRequest
 from neuro.edge.upstream_pool import OriginPool
 from neuro.errors import UpstreamConnectError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.needs("openssl")
 FAST = UpstreamTimeouts(connect_ms=2_000, first_byte_ms=2_000, between_bytes_ms=2_000)
