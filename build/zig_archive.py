@@ -31,8 +31,9 @@ OPTIMIZE_DEFAULT = "safe"
 """Bounds and overflow checks stay on: a wrong index ends the process, it leaks no bytes."""
 OPTIMIZE_MODES = ("safe", "fast", "debug")
 
-OBJECT_FLAGS = ("-fPIC", "-fstrip", "-fno-stack-check", "-mcpu=baseline", "-lc")
-"""No paths and no host CPU in the object: equal sources give equal bytes everywhere."""
+OBJECT_FLAGS = ("-fPIC", "-fstrip", "-fno-stack-check", "-mcpu=baseline", "-lc", "-j1")
+"""Equal sources give equal bytes everywhere: no paths, no host CPU, and one job at a time, since the
+compiler numbers symbols in the order in which its threads happen to finish."""
 
 
 def optimize_mode() -> str:
