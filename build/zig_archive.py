@@ -32,7 +32,7 @@ OPTIMIZE_DEFAULT = "safe"
 OPTIMIZE_MODES = ("safe", "fast", "debug")
 
 OBJECT_FLAGS = ("-fPIC", "-fstrip", "-fno-stack-check", "-mcpu=baseline", "-lc", "-j1")
-"""Equal sources give equal bytes everywhere: no paths, no host CPU, and one job at a time, since the
+"""Equal sources give equal bytes everywhere: no paths, no host CPU, and one job at a time: the
 compiler numbers symbols in the order in which its threads happen to finish."""
 
 
