@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from neuro.edge.upstream import UpstreamRequest
 from neuro.http.dates import format_date
-from neuro.http.fields import Fields
 from neuro.http.forwarding import Hop, client_response_fields, origin_request_fields
 from neuro.http.vary import selecting_values
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from neuro.edge.origin_codec import ResponseHead
+    from neuro.http.fields import Fields
     from neuro.native import RequestEvent
 
 # These methods tell a length even when there is no content (RFC 9110 section 8.6).
@@ -77,7 +77,7 @@ class Forwarder:
 
         Source: RFC 9110 sections 6.6.1 (a recipient adds a missing Date) and 7.6.3.
         """
-        fields = client_response_fields(Fields(head.fields), self._cdn_id, head.minor_version)
+        fields = client_response_fields(head.fields, self._cdn_id, head.minor_version)
         if b"date" not in fields:
             fields = fields.append(b"Date", format_date(now_s))
         return fields

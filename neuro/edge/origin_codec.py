@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import h11
 
-from neuro.errors import UpstreamProtocolError
+from neuro.errors import InvalidFieldError, UpstreamProtocolError
+from neuro.http.fields import Fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,7 @@ class ResponseHead:
 
     status: int
     minor_version: int
-    fields: FieldLines
+    fields: Fields
     content_length: int | None
     is_chunked: bool
 
@@ -243,9 +244,13 @@ class OriginCodec:
             raise self._fault("Transfer-Encoding in an HTTP/1.0 answer")
         if event.status_code == 204 and (is_chunked or length):
             raise self._fault("204 announces a body")
-        return ResponseHead(
-            event.status_code, minor_version, event.headers.raw_items(), length, is_chunked
-        )
+        if not 200 <= event.status_code <= 599:
+            raise self._fault(f"status {event.status_code}")
+        try:
+            fields = Fields.checked(event.headers.raw_items())  # h11 lets control bytes through
+        except InvalidFieldError as error:
+            raise self._fault(error.message) from error
+        return ResponseHead(event.status_code, minor_version, fields, length, is_chunked)
 
     def _fault(self, reason: str) -> UpstreamProtocolError:
         return UpstreamProtocolError(

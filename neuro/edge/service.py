@@ -14,6 +14,7 @@ from neuro.edge.access import AccessFeed
 from neuro.edge.answers import text_fields
 from neuro.edge.background import Background
 from neuro.edge.bridge import EngineBridge
+from neuro.edge.fetch import OriginFetcher
 from neuro.edge.flights import Flights
 from neuro.edge.forward import Forwarder
 from neuro.edge.handler import EdgeHandler
@@ -130,20 +131,31 @@ class EdgeService:
     def _make_site(
         self, site: SiteSettings, pool: OriginPool, shelf: Shelf, flights: Flights
     ) -> SiteHandler:
-        return SiteHandler(
+        forwarder = Forwarder(self._settings.loop_token.encode("ascii"), site.origin.authority)
+        policy = SharedCachePolicy(
+            default_ttl_s=site.default_ttl_s,
+            object_bytes_max=site.object_bytes_max,
+            respects_request_directives=not site.ignore_request_cache_control,
+        )
+        fetcher = OriginFetcher(
             pool=pool,
-            forwarder=Forwarder(self._settings.loop_token.encode("ascii"), site.origin.authority),
-            policy=SharedCachePolicy(
-                default_ttl_s=site.default_ttl_s,
-                object_bytes_max=site.object_bytes_max,
-                respects_request_directives=not site.ignore_request_cache_control,
-            ),
+            forwarder=forwarder,
+            policy=policy,
             shelf=shelf,
             flights=flights,
             background=self._background,
             limits=self._settings.limits,
             clock=self._clock,
             notify_fill=self._engine.notify_fill,
+        )
+        return SiteHandler(
+            fetcher=fetcher,
+            pool=pool,
+            forwarder=forwarder,
+            policy=policy,
+            shelf=shelf,
+            flights=flights,
+            clock=self._clock,
         )
 
 

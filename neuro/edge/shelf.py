@@ -48,6 +48,11 @@ class Found:
         self.marker = marker
         self._holders = 1
 
+    @property
+    def is_filling(self) -> bool:
+        """Whether this is a fill in progress: its handle is good for this turn of the loop only."""
+        return self.pinned is None and self.handle != 0
+
     def hold(self) -> Found:
         """One more holder."""
         self._holders += 1
@@ -68,13 +73,13 @@ class Shelf:
         self._runs: dict[bytes, list[FillRun]] = {}
         self.fill_count = 0  # fills in progress, joinable or not
 
-    def find(self, request: CacheRequest) -> Found | None:
+    def find(self, request: CacheRequest, *, joins_fills: bool = True) -> Found | None:
         """The response to plan with; the caller releases it.
 
         A fill that the request may join goes before a stored object: it is newer. The marker alone
         is given where the URL is known and this variant is not.
         """
-        for run in self._runs.get(request.key, ()):
+        for run in self._runs.get(request.key, ()) if joins_fills else ():
             meta = run.stored.meta
             if run.is_shared and is_match(meta.vary_names, meta.vary_values, request.fields):
                 return Found(run.stored, run.handle, None, run.marker)

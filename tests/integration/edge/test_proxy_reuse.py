@@ -321,3 +321,27 @@ async def test_background_304_freshens_while_nobody_else_holds_the_object(
     assert (reply.body, origin.counts[b"/bg"]) == (b"body", 2)
     assert reply.cache_status.startswith(b"NeuroCache; hit; ttl=")
     assert edge.service.stats()["handler_failures"] == 0
+
+
+async def test_followers_share_the_stale_answer_when_the_origin_errs(
+    edge: Any, origin: Any, until: Any
+) -> None:
+    go_on = asyncio.Event()
+    is_broken = False
+
+    @origin.on(b"/weak")
+    async def answer(request: Any) -> None:
+        if is_broken:
+            await go_on.wait()
+            await request.answer(b"oops", status=b"503 Service Unavailable")
+        else:
+            await request.answer(b"good", b"Cache-Control: max-age=0, stale-if-error=60")
+
+    assert (await edge.get(b"/weak")).body == b"good"
+    is_broken = True
+    handed_over = edge.service.stats()["handed_over"]
+    tasks = [asyncio.create_task(edge.get(b"/weak")) for _ in range(20)]
+    await until(lambda: edge.service.stats()["handed_over"] == handed_over + 20)
+    go_on.set()
+    assert {reply.body for reply in await asyncio.gather(*tasks)} == {b"good"}
+    assert origin.counts[b"/weak"] == 2
