@@ -67,6 +67,7 @@ class RecordingOrigin:
 
     def __init__(self) -> None:
         self.answers: dict[bytes, bytes | Answer] = {}
+        self.early_answers: dict[bytes, bytes] = {}  # sent before the body is read
         self.default: Answer = self._say_target
         self.requests: list[RecordedRequest] = []
         self.streams: list[bytearray] = []
@@ -142,10 +143,18 @@ class RecordingOrigin:
     def _serve(self, connection: socket.socket, stream: bytearray, number: int) -> None:
         reader = _Reader(connection, stream, self._lock)
         try:
-            while (request := _read_request(reader, number)) is not None:
+            while (request := _read_head(reader, number)) is not None:
                 request.socket = connection
+                if (early := self.early_answers.get(request.target)) is not None:
+                    request.send(early)
+                elif (request.get(b"expect") or b"").lower() == b"100-continue":
+                    request.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+                if not _read_body(reader, request):
+                    return
                 with self._lock:
                     self.requests.append(request)
+                if early is not None:
+                    continue
                 answer = self.answers.get(request.target.partition(b"?")[0], self.default)
                 if isinstance(answer, bytes):
                     request.send(answer)
@@ -190,7 +199,7 @@ class _Reader:
         return found
 
 
-def _read_request(reader: _Reader, number: int) -> RecordedRequest | None:
+def _read_head(reader: _Reader, number: int) -> RecordedRequest | None:
     head = reader.until(b"\r\n\r\n")
     if head is None:
         return None
@@ -204,10 +213,15 @@ def _read_request(reader: _Reader, number: int) -> RecordedRequest | None:
         if not colon or not name or name != name.strip() or b"\n" in line or b"\r" in line:
             raise ValueError(f"field line {line!r}")
         lines.append((name, value.strip(b" \t")))
-    request = RecordedRequest(words[0], words[1], lines, b"", number)
+    return RecordedRequest(words[0], words[1], lines, b"", number)
+
+
+def _read_body(reader: _Reader, request: RecordedRequest) -> bool:
+    """Whether the whole body came."""
     lengths, codings = request.get_all(b"content-length"), request.get_all(b"transfer-encoding")
     if len(lengths) + len(codings) > 1:
         raise ValueError(f"framed twice: {lengths} {codings}")
+    body: bytes | None = b""
     if lengths:
         if not lengths[0].isdigit():
             raise ValueError(f"length {lengths[0]!r}")
@@ -216,16 +230,12 @@ def _read_request(reader: _Reader, number: int) -> RecordedRequest | None:
         if codings[0] != b"chunked":
             raise ValueError(f"coding {codings[0]!r}")
         body = _read_chunks(reader, request)
-    else:
-        body = b""
-    if body is None:
-        return None
-    request.body = body
-    return request
+    request.body = body or b""
+    return body is not None
 
 
 def _read_chunks(reader: _Reader, request: RecordedRequest) -> bytes | None:
-    parts = []
+    parts: list[bytes] = []
     while (line := reader.until(b"\r\n")) is not None:
         if not line or line.strip(b"0123456789abcdefABCDEF"):
             raise ValueError(f"chunk size {line!r}")

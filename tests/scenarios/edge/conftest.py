@@ -14,7 +14,13 @@ from tests.native.engine_driver import Client, Response
 from tests.recording_origin import RecordingOrigin
 
 HOST = b"Host: site.test\r\n"
+FRESH = b"Cache-Control: max-age=600"
 _numbers = itertools.count()
+
+
+def is_hit(response: Response) -> bool:
+    """Whether the answer came from the cache."""
+    return (response.get(b"Cache-Status") or b"").startswith(b"NeuroCache; hit")
 
 
 class Target:
@@ -37,7 +43,9 @@ class Target:
         finally:
             client.close()
 
-    def get(self, path: bytes, *lines: bytes, method: bytes = b"GET", host: bytes = HOST) -> Response:
+    def get(
+        self, path: bytes, *lines: bytes, method: bytes = b"GET", host: bytes = HOST
+    ) -> Response:
         """A plain request on a connection of its own."""
         head = method + b" " + path + b" HTTP/1.1\r\n" + host
         return self.ask(
