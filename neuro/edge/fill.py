@@ -155,5 +155,6 @@ class FillRun:
     def _give_up_fill(self) -> None:
         if self._is_open:
             self._is_open = False
+            self.is_shared = False  # its first client may still be served for long
             self._fill.abort()
             self._notify(self.handle)

@@ -269,6 +269,31 @@ async def test_unknown_length_beyond_the_limit_reaches_the_first_client_whole(
         assert edge.slab.stats()["objects_live"] == 0
 
 
+async def test_request_that_comes_after_the_overflow_fetches_for_itself(
+    start_edge: Any, origin: Any, until: Any
+) -> None:
+    body, go_on = pattern(2 * MIB), asyncio.Event()
+
+    @origin.on(b"/over")
+    async def answer(request: Any) -> None:
+        if origin.counts[b"/over"] > 1:
+            await request.answer(b"mine", FRESH)
+            return
+        await request.send(b"HTTP/1.1 200 OK\r\n" + FRESH + b"\r\n")
+        await request.send(b"Transfer-Encoding: chunked\r\n\r\n")
+        await request.send(b"%x\r\n" % len(body) + body)
+        await go_on.wait()
+        await request.send(b"\r\n0\r\n\r\n")
+
+    async with start_edge(origin.url, arena_bytes=16 * MIB, object_bytes_max=MIB) as edge:
+        leader = asyncio.create_task(edge.get(b"/over"))
+        await until(lambda: edge.slab.stats()["fills_aborted"] == 1)
+        assert (await edge.get(b"/over")).body == b"mine"
+        go_on.set()
+        assert (await leader).body == body
+        assert edge.service.stats()["handler_failures"] == 0
+
+
 async def test_body_larger_than_the_limit_is_streamed_and_not_stored(
     start_edge: Any, origin: Any
 ) -> None:
