@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from neuro import native
 from neuro.cache import Outcome
 from neuro.edge.exchange import ClientExchange, ClientGone
 from neuro.errors import EngineError
@@ -35,6 +36,9 @@ class EngineBridge:
         self._engine = engine
         self._handler = handler
         self._error_fields = error_fields
+        self._request_type = native.RequestEvent
+        self._body_type = native.BodyEvent
+        self._closed_type = native.ClosedEvent
         self._exchanges: dict[int, ClientExchange] = {}
         self._emptied: asyncio.Future[None] | None = None
         self._is_reading = False
@@ -96,19 +100,18 @@ class EngineBridge:
             self._dispatch(event)
 
     def _dispatch(self, event: Event) -> None:
-        kind = type(event).__name__
-        if kind == "RequestEvent":
-            self._begin(ClientExchange(self._engine, event))  # type: ignore[arg-type]
+        if isinstance(event, self._request_type):
+            self._begin(ClientExchange(self._engine, event))
             return
         exchange = self._exchanges.get(event.request)
         if exchange is None:
             return
-        if kind == "BodyEvent":
-            exchange.on_body(event.data, event.is_last)  # type: ignore[union-attr]
-        elif kind == "WritableEvent":
-            exchange.on_writable()
+        if isinstance(event, self._body_type):
+            exchange.on_body(event.data, event.is_last)
+        elif isinstance(event, self._closed_type):
+            self._end(exchange, event.is_complete)
         else:
-            self._end(exchange, event.is_complete)  # type: ignore[union-attr]
+            exchange.on_writable()
 
     def _begin(self, exchange: ClientExchange) -> None:
         self._exchanges[exchange.request.request] = exchange

@@ -6,7 +6,6 @@ background revalidation. Never: answering clients, which is site.py's part.
 
 from __future__ import annotations
 
-import logging
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -47,8 +46,6 @@ if TYPE_CHECKING:
     from neuro.edge.upstream_pool import OriginPool
     from neuro.http.fields import FieldLine, Fields
     from neuro.native import RequestEvent
-
-_log = logging.getLogger("neuro.edge")
 
 _ALONE: Final = 0  # in place of a leader's number: no exchange has it
 
@@ -217,13 +214,13 @@ class OriginFetcher:
     ) -> FetchResult:
         status = response.head.status
         if isinstance(plan, StorePlan):
-            run = self._begin_fill(request, response, plan, found)
-            if run is not None:
+            begun = self._begin_fill(request, response, plan, found)
+            if isinstance(begun, FillRun):
                 if plan.may_share:
                     self._flights.forget_uncacheable(request.key)
                     self._flights.share(request.key, leader)
-                return Filling(run, fields, status)
-            plan = StreamOnly("no-room")
+                return Filling(begun, fields, status)
+            plan = begun
         if isinstance(plan, Freshen):
             await discard(response)
             await self._freshen(request, plan, found, leader)
@@ -264,16 +261,17 @@ class OriginFetcher:
         response: UpstreamResponse,
         plan: StorePlan,
         found: Found | None,
-    ) -> FillRun | None:
-        """A fill for the response, or None where there is no room: it is then streamed only."""
+    ) -> FillRun | StreamOnly:
+        """A fill for the response; without room for it the response is streamed only."""
         if self._shelf.fill_count >= self._limits.fills_max:
-            return None
+            return StreamOnly("fills-max")
         self._shelf.delete(plan.delete)
         try:
             fill = self._shelf.begin(plan)
-        except (SlabFull, ObjectTooLarge) as error:
-            _log.info("a response is not stored: %s", error)
-            return None
+        except SlabFull:
+            return StreamOnly("slab-full")
+        except ObjectTooLarge:
+            return StreamOnly("too-large", is_uncacheable=True)
         self._shelf.fill_count += 1
 
         def end(run: FillRun, is_stored: bool) -> None:
