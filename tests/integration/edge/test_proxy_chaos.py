@@ -119,6 +119,7 @@ async def test_random_clients_and_a_failing_origin(start_edge: Any, origin: Any)
     seed = int(os.environ.get("NEUROCACHE_TEST_SEED", random.randrange(1 << 32)))
     print(f"repeat with NEUROCACHE_TEST_SEED={seed}")
     program(origin, random.Random(seed))
+    cut_count = 0
 
     async def client(number: int) -> None:
         dice = random.Random(seed + number)
@@ -129,7 +130,6 @@ async def test_random_clients_and_a_failing_origin(start_edge: Any, origin: Any)
             except (asyncio.IncompleteReadError, ConnectionResetError):
                 cut_count += 1  # a fill that failed before its follower's head was sent
 
-    cut_count = 0
     timeouts = UpstreamTimeouts(2_000, 2_000, 2_000, 5_000)
     async with start_edge(
         origin.url, arena_bytes=12 * MIB, object_bytes_max=2 * MIB, timeouts=timeouts
