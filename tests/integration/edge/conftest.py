@@ -185,10 +185,14 @@ class Client:
         if method == b"HEAD" or reply.status in (204, 304):
             reply.is_whole = True
             return reply
+        await self.read_body(reply)
+        return reply
+
+    async def read_body(self, reply: Reply) -> None:
+        """Reads on until the end of the body, or until it breaks off."""
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             await self._read_body(reply)
             reply.is_whole = True
-        return reply
 
     async def _read_body(self, reply: Reply) -> None:
         length = reply.get(b"content-length")
