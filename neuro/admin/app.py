@@ -5,7 +5,6 @@ Owns paths, methods, status codes and security headers. Never binds a socket and
 
 from __future__ import annotations
 
-import ipaddress
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from neuro.http.host import is_direct
 from neuro.telemetry.metrics import CONTENT_TYPE
 
 if TYPE_CHECKING:
@@ -114,26 +114,10 @@ class _Guard:
             await self._app(scope, receive, send)
             return
         host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-        if self._is_loopback and not _is_direct(host):
+        if self._is_loopback and not is_direct(host):
             refusal = PlainTextResponse(
                 "this port answers to its address and to localhost only\n", status_code=421
             )
             await refusal(scope, receive, send_with_fields)
             return
         await self._app(scope, receive, send_with_fields)
-
-
-def _is_direct(host_field: str) -> bool:
-    """Whether a Host field is `localhost` or a numeric address, with or without port."""
-    host = host_field
-    if host.startswith("["):
-        host = host[1:].partition("]")[0]
-    elif host.count(":") == 1:
-        host = host.partition(":")[0]
-    if host in ("localhost", ""):
-        return True
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -283,8 +283,8 @@ class ObjectsConfig:
 
     token_file: Path | None = option(
         PATH,
-        "File with the token that lets other machines write (`Authorization: Bearer ...`); "
-        "none: only loopback may, which never needs one",
+        "File with the token that everybody who writes must give (`Authorization: Bearer ...`); "
+        "none: only clients on this machine may write. Behind a proxy, set one",
         reason="a secret in a flag or variable is seen by every process on the machine",
         flag="--token-file",
     )

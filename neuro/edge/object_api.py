@@ -23,7 +23,9 @@ from neuro.http.cache_status import CacheStatus
 from neuro.http.dates import format_date
 from neuro.http.directives import parse_cache_control
 from neuro.http.fields import Fields, split_list
+from neuro.http.forwarding import is_client_claim
 from neuro.http.freshness import explicit_lifetime_s
+from neuro.http.host import is_direct
 from neuro.http.validation import strongly_equal, weakly_equal
 from neuro.store import ObjectHead
 from neuro.store.head import SECONDS_MAX as TIME_NEVER
@@ -115,13 +117,12 @@ class ObjectApi:
     # -------------------------------------------------------------- writing
 
     def _may_write(self, exchange: ClientExchange) -> bool:
-        """Whether the peer may write; else it has been answered. Headers that name another peer
-        address are never looked at."""
+        """Whether the client may write; else it has been answered (docs/decisions/0021)."""
         token = self._settings.token
-        if exchange.request.peer_is_loopback:
-            return True
         if token is None:
-            self._say(exchange, 403, "Objects are written from this machine only: no token is set")
+            if exchange.request.peer_is_loopback and _came_directly(exchange):
+                return True
+            self._say(exchange, 403, "Without a token, objects are written from this machine only")
             return False
         scheme, _, given = (exchange.fields.get_single(b"authorization") or b"").partition(b" ")
         is_equal = hmac.compare_digest(given.strip(b" "), token.encode("utf-8"))
@@ -290,3 +291,12 @@ def _content_type(exchange: ClientExchange) -> bytes:
     if guessed is None or encoding is not None:
         return b"application/octet-stream"
     return guessed.encode("ascii")
+
+
+def _came_directly(exchange: ClientExchange) -> bool:
+    """Whether nothing says that somebody else stands behind a peer on loopback: a proxy on this
+    machine, or a web page that made its own name resolve to it."""
+    is_relayed = any(
+        name.lower() == b"via" or is_client_claim(name) for name, _ in exchange.request.fields
+    )
+    return not is_relayed and is_direct(exchange.request.authority.decode("ascii"))

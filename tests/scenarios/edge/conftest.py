@@ -14,6 +14,7 @@ from tests.native.engine_driver import Client, Response
 from tests.recording_origin import RecordingOrigin
 
 HOST = b"Host: site.test\r\n"
+LOCAL = b"Host: localhost\r\n"
 FRESH = b"Cache-Control: max-age=600"
 _numbers = itertools.count()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.recording_origin import whole
-from tests.scenarios.edge.conftest import FRESH, HOST, Target, is_hit
+from tests.scenarios.edge.conftest import FRESH, HOST, LOCAL, Target, is_hit
 
 POST = b"POST /up HTTP/1.1\r\n" + HOST
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -256,7 +256,7 @@ def test_refused_put_that_waits_for_continue_closes_or_takes_the_body(target: Ta
     """Line 9: a body that was promised and not sent is never the next request."""
     client = target.client()
     client.send(
-        b"PUT /cache/ HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: 46\r\n\r\n"
+        b"PUT /cache/ HTTP/1.1\r\n" + LOCAL + b"Expect: 100-continue\r\nContent-Length: 46\r\n\r\n"
     )
     response = client.read_response()
     assert response.status == 400

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from tests.recording_origin import RecordedRequest, whole
-from tests.scenarios.edge.conftest import FRESH, HOST, Target
+from tests.scenarios.edge.conftest import FRESH, HOST, LOCAL, Target
 
 
 def echo_everything(request: RecordedRequest) -> None:
@@ -126,7 +126,7 @@ def test_object_api_and_site_never_share_a_key(target: Target) -> None:
     """Line 17: an object below /cache/ is found by its path only, a page only by a path elsewhere."""
     target.origin.default, usual = echo_everything, target.origin.default
     try:
-        put = b"PUT /cache/shared HTTP/1.1\r\n" + HOST + b"Content-Length: 6\r\n\r\nobject"
+        put = b"PUT /cache/shared HTTP/1.1\r\n" + LOCAL + b"Content-Length: 6\r\n\r\nobject"
         assert target.ask(put).status in (201, 204)
         for path in (
             b"/%63ache/shared",

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.native.engine_driver import Response
-from tests.scenarios.edge.conftest import HOST, Target, is_hit
+from tests.scenarios.edge.conftest import LOCAL, Target, is_hit
 
 Start = Callable[..., contextlib.AbstractContextManager[Target]]
 
 
 def put(target: Target, path: bytes, body: bytes, *lines: bytes) -> Response:
-    head = b"PUT " + path + b" HTTP/1.1\r\n" + HOST + b"".join(line + b"\r\n" for line in lines)
+    head = b"PUT " + path + b" HTTP/1.1\r\n" + LOCAL + b"".join(line + b"\r\n" for line in lines)
     return target.ask(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
 
 
@@ -67,24 +67,58 @@ def test_writing_from_elsewhere_needs_the_token_whatever_the_fields_claim(
                 b"Authorization: Bearer\r\n",
                 b"Authorization: Bearer correct-horse-battery-staple\r\n" * 2,
             ):
-                data = method + b" /cache/x HTTP/1.1\r\n" + HOST + claims + credentials
+                data = method + b" /cache/x HTTP/1.1\r\n" + LOCAL + claims + credentials
                 answer = ask_from_elsewhere(address, port, data + b"Content-Length: 0\r\n\r\n")
                 assert answer.startswith(b"HTTP/1.1 401 "), (credentials, answer)
         assert target.get(b"/cache/x").status == 404
-        data = b"PUT /cache/x HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\n"
+        data = b"PUT /cache/x HTTP/1.1\r\n" + LOCAL + b"Content-Length: 1\r\n"
         data += b"Authorization: Bearer correct-horse-battery-staple\r\n\r\nx"
         assert ask_from_elsewhere(address, port, data).startswith(b"HTTP/1.1 201 ")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"Host: evil.test\r\n",
+        b"Host: localhost.evil.test\r\n",
+        LOCAL + b"X-Forwarded-For: 127.0.0.1\r\n",
+        LOCAL + b"X-Real-IP: 192.0.2.7\r\n",
+        LOCAL + b"Forwarded: for=192.0.2.7\r\n",
+        LOCAL + b"Via: 1.1 front\r\n",
+    ],
+)
+def test_loopback_peer_that_speaks_for_somebody_else_writes_nothing(
+    target: Target, lines: bytes
+) -> None:
+    """Line 32, turned round: a rebound name or a proxy on this machine is not the operator."""
+    for method in (b"PUT", b"DELETE"):
+        data = method + b" /cache/relayed HTTP/1.1\r\n" + lines + b"Content-Length: 1\r\n\r\nx"
+        assert target.ask(data).status == 403
+    assert target.get(b"/cache/relayed").status == 404
+
+
+def test_token_is_asked_of_loopback_too_once_there_is_one(
+    start_target: Start, tmp_path: Path
+) -> None:
+    """Line 32: what stands in front of this node on the same machine has a loopback address."""
+    token_file = tmp_path / "token"
+    token_file.write_text("correct-horse-battery-staple")
+    token_file.chmod(0o600)
+    with start_target("--token-file", str(token_file)) as target:
+        assert put(target, b"/cache/t", b"x").status == 401
+        line = b"Authorization: Bearer correct-horse-battery-staple"
+        assert put(target, b"/cache/t", b"x", line).status == 201
 
 
 def test_large_object_is_refused_by_length_and_by_what_arrives(start_target: Start) -> None:
     """Line 33: the limit holds for a body that does not tell its length, too."""
     with start_target("--object-bytes-max", "100KiB") as target:
         client = target.client()
-        client.send(b"PUT /cache/big HTTP/1.1\r\n" + HOST + b"Content-Length: 102401\r\n\r\n")
+        client.send(b"PUT /cache/big HTTP/1.1\r\n" + LOCAL + b"Content-Length: 102401\r\n\r\n")
         assert client.read_response().status == 413
         client.close()
         client = target.client()
-        client.send(b"PUT /cache/big HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n")
+        client.send(b"PUT /cache/big HTTP/1.1\r\n" + LOCAL + b"Transfer-Encoding: chunked\r\n\r\n")
         with contextlib.suppress(ConnectionError):
             for _ in range(20):
                 client.send(b"4000\r\n" + b"x" * 0x4000 + b"\r\n")
@@ -153,4 +187,4 @@ def test_key_is_only_ever_hashed(start_target: Start, tmp_path: Path) -> None:
 def test_key_with_a_raw_control_byte_is_refused(target: Target) -> None:
     """Line 34."""
     for byte in (b"\x00", b"\n", b"\r", b"\t", b" ", b"\x7f", b"\xff"):
-        target.assert_refused(b"PUT /cache/a" + byte + b"b HTTP/1.1\r\n" + HOST + b"\r\n", 400)
+        target.assert_refused(b"PUT /cache/a" + byte + b"b HTTP/1.1\r\n" + LOCAL + b"\r\n", 400)
