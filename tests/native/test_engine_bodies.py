@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 
 import pytest
 
-from neuro._core.engine import BodyEvent, ClosedEvent
+from neuro._core.engine import OUTCOME_MISS, BodyEvent, ClosedEvent
 from tests.native.engine_driver import EngineDriver
 
 
@@ -136,3 +137,29 @@ def test_body_that_arrived_in_full_is_dropped_and_the_connection_kept(driver: En
     assert client.read_response().get(b"Connection") is None
     driver.next_event(ClosedEvent, request)
     assert driver.next_request().target == b"/next"
+
+
+def test_half_of_a_body_behind_an_answer_that_its_client_did_not_wait_for_ends_at_once(
+    driver: EngineDriver,
+) -> None:
+    driver.put("/a")
+    client = driver.client()
+    client.send(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
+    slow = driver.next_request().request
+    driver.engine.answer(slow, 200, b"", length=10, outcome=OUTCOME_MISS)
+    driver.engine.write(slow, b"01234")
+    client.send(b"POST /up HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf")
+    client.socket.shutdown(socket.SHUT_WR)
+    # The same thread answers others in the order of arrival, so it has seen the end by then.
+    other = driver.client()
+    other.get("/a")
+    other.read_response()
+    driver.engine.write(slow, b"56789")
+    driver.engine.finish(slow)
+    assert client.read_response().body == b"0123456789"
+    driver.next_event(ClosedEvent, slow)
+    upload = driver.next_request().request
+    driver.engine.read(upload, 65536)
+    assert driver.next_event(BodyEvent, upload).data == b"half"
+    assert not driver.next_event(ClosedEvent, upload).is_complete
+    client.assert_closed()

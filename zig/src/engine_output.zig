@@ -177,9 +177,14 @@ fn endConnection(worker: *Worker, connection: *Connection) void {
 fn settle(worker: *Worker, connection: *Connection) void {
     const options = &worker.engine.options;
     if (!input.keepRest(worker, connection)) return worker.close(connection);
-    if (connection.at_end and connection.phase == .head and !connection.is_blocked) {
-        return worker.close(connection);
-    }
+    if (connection.at_end and !connection.is_blocked) switch (connection.phase) {
+        .head => return worker.close(connection),
+        // The rest of this body can never come: nobody watches the socket any more.
+        .handed_over => if (!connection.decoder.isDone() and connection.input.length() == 0) {
+            return worker.close(connection);
+        },
+        .answering, .lingering => {},
+    };
     if (!connection.is_blocked) switch (connection.phase) {
         .head => if (connection.input.length() > 0) {
             if (!connection.head_started) connection.deadline_ms = worker.now_ms + options.header_timeout_ms;
