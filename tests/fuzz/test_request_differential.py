@@ -1,7 +1,7 @@
 """Every request that the node accepts means the same to h11 and to nginx.
 
 The dangerous direction only: to refuse what others accept is fine, to read it otherwise is request
-smuggling. A few hundred cases run in the suite with a new seed each time; more with
+smuggling. A thousand cases run in the suite with a new seed each time; more with
 
     NEUROCACHE_FUZZ_CASES=20000 python -m pytest tests/fuzz/test_request_differential.py
 
@@ -30,7 +30,7 @@ from tests.fuzz.request_readers import (
 from tests.integration.serving import served
 from tests.recording_origin import RecordingOrigin
 
-CASE_COUNT = 400
+CASE_COUNT = 1000
 
 
 def find_difference(ours: list[Meaning], h11s: list[Meaning], nginxs: list[Meaning]) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -49,7 +50,7 @@ def test_slow_clients_are_cut_and_others_do_not_notice(start_target: Start) -> N
             for byte in get_large(path)[:-1] * 100:
                 head.send(bytes([byte]))
                 time.sleep(0.02)
-                assert time.monotonic() - started < 5
+                assert time.monotonic() - started < 15
 
         body = target.client()
         body.send(b"POST /stalled HTTP/1.1\r\n" + HOST + b"Content-Length: 9\r\n\r\nx")
@@ -92,6 +93,24 @@ def test_thousand_idle_and_dripping_connections_cost_little(start_target: Start)
             assert target.get(path).body == b"hot"
             slowest = max(slowest, time.monotonic() - started)
         assert slowest < 1.0
+
+
+def test_pipelines_that_nobody_reads_are_bounded(start_target: Start) -> None:
+    """Line 37: a client that asks without end and takes no answer costs its buffers and no more."""
+    with start_target() as target, contextlib.ExitStack() as stack:
+        path = target.fresh_path("unread")
+        target.origin.answers[path] = whole(bytes(1000), FRESH)
+        target.get(path)
+        before = resident_bytes(target)
+        for _ in range(20):
+            client = Client(target.node.edge.port, receive_bytes=4096)
+            stack.enter_context(contextlib.closing(client))
+            client.socket.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                for _ in range(10_000):
+                    client.socket.sendall(get_large(path) * 100)
+            assert is_hit(target.get(path))
+        assert resident_bytes(target) - before < 20 * 256 * 1024
 
 
 @pytest.mark.parametrize(
@@ -188,6 +207,40 @@ def test_stampede_on_a_cold_url_is_one_request(target: Target) -> None:
         assert response.body == body
         client.close()
     assert target.origin.count(path) == 1
+
+
+def test_clients_that_leave_a_stampede_at_any_byte_harm_nobody_else(target: Target) -> None:
+    """Line 45: not even when the one that caused the fetch is among them."""
+    path = target.fresh_path("leaving")
+    dice = random.Random(time.time_ns())
+    body = dice.randbytes(3 * MIB)
+
+    def answer(request: RecordedRequest) -> None:
+        request.send(whole(body, FRESH)[: -len(body)])
+        for at in range(0, len(body), 65_536):
+            request.send(body[at : at + 65_536])
+            time.sleep(0.005)
+
+    def visit(number: int) -> bool:
+        client = target.client()
+        client.send(get_large(path))
+        if number % 2 == 0:
+            response = client.read_response()
+            client.close()
+            return response.body == body
+        left = dice.randrange(len(body))
+        option = struct.pack("ii", number % 4 == 1, 0)  # a reset or a plain end
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, option)
+        while left > 0 and (part := client.socket.recv(min(left, 65_536))):
+            left -= len(part)
+        client.close()
+        return True
+
+    target.origin.answers[path] = answer
+    with ThreadPoolExecutor(60) as pool:
+        assert all(pool.map(visit, reversed(range(60))))
+    assert target.origin.count(path) == 1
+    assert target.get(path).body == body
 
 
 def test_stampede_on_an_uncacheable_url_is_no_queue(target: Target) -> None:
