@@ -59,6 +59,7 @@ pub const Worker = struct {
     buffers: connection_of.Buffers = .{},
     shared: []u8 = &.{},
     is_draining: bool = false,
+    is_accept_due: bool = false,
     accept_resumes_ms: u64 = 0,
     next_scan_ms: u64 = 0,
     scan_interval_ms: u64,
@@ -90,6 +91,9 @@ pub const Worker = struct {
             self.readClocks();
             self.slab.enter(self.reader);
             for (ready[0..@intCast(@max(count, 0))]) |event| self.serve(event.events, event.data.u64);
+            // Last: a record that was closed above may still be named by an event of this turn, which
+            // must not hit the client that takes the record next.
+            if (self.is_accept_due) self.acceptClients();
             self.followers.wake(self);
             if (self.now_ms >= self.next_scan_ms) self.scanDeadlines();
             if (!self.is_draining and self.engine.is_draining.load(.acquire)) self.beginDrain();
@@ -129,7 +133,7 @@ pub const Worker = struct {
 
     fn serve(self: *Worker, ready: u32, tag: u64) void {
         switch (tag) {
-            tag_listener => self.acceptClients(),
+            tag_listener => self.is_accept_due = true,
             tag_commands => self.takeCommands(),
             else => {
                 const connection: *Connection = @ptrFromInt(tag);
@@ -161,6 +165,7 @@ pub const Worker = struct {
     }
 
     fn acceptClients(self: *Worker) void {
+        self.is_accept_due = false;
         for (0..accepts_per_turn_max) |_| if (!self.acceptOne()) return;
     }
 
