@@ -142,7 +142,9 @@ class Core:
 
     def may_campaign(self) -> bool:
         """True when this member could lead and its disk keeps up."""
-        if not self.log.configuration.may_lead(self.id) or self.is_removed:
+        if not self.log.configuration.may_lead(self.id):
+            return False
+        if self.is_removed or self.log.has_withheld:
             return False
         is_installing = self.log.stable_index < self.log.store.base_index
         return not is_installing and not self.is_disk_stalled()

@@ -37,12 +37,13 @@ class RaftLog:
         self.applied_index = applied
         self.stable_index = store.last_index
         self.snapshot: SnapshotMeta | None = None
+        self.has_withheld = False
         self._taken_index = store.last_index
         self._writes: deque[tuple[int, LogIndex]] = deque()
         self._configurations: list[tuple[LogIndex, Configuration]] = [(store.base_index, base)]
         if store.last_index > store.base_index:
             held = store.entries(store.base_index + 1, store.last_index, 1 << 62)
-            self._note_configurations(held)
+            self._note_kinds(held)
 
     @property
     def last_index(self) -> LogIndex:
@@ -87,7 +88,7 @@ class RaftLog:
     def append(self, entries: Sequence[Entry]) -> None:
         """Adds entries after the last."""
         self.store.append(entries)
-        self._note_configurations(entries)
+        self._note_kinds(entries)
 
     def merge(self, entries: Sequence[Entry]) -> LogIndex:
         """Takes over the leader's entries; returns the last index known to match.
@@ -146,9 +147,9 @@ class RaftLog:
 
     def compact(self, index: LogIndex) -> None:
         """Drops entries up to `index`, which a durable snapshot covers."""
-        check(index <= min(self.applied_index, self.stable_index), "only applied entries go")
         if index <= self.store.base_index:
             return
+        check(index <= min(self.applied_index, self.stable_index), "only applied entries go")
         in_force = self.configuration_at(index)
         later = [item for item in self._configurations if item[0] > index]
         self._configurations = [(index, in_force), *later]
@@ -193,8 +194,10 @@ class RaftLog:
         """Bytes of the uncommitted tail."""
         return self.store.size_bytes(self.commit_index + 1, self.last_index)
 
-    def _note_configurations(self, entries: Sequence[Entry]) -> None:
+    def _note_kinds(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             if entry.kind is EntryKind.CONFIGURATION:
                 decoded = Configuration.from_bytes(entry.data)
                 self._configurations.append((entry.index, decoded))
+            elif entry.kind is EntryKind.WITHHELD:
+                self.has_withheld = True

@@ -126,6 +126,7 @@ def on_install_snapshot(core: Core, message: InstallSnapshot) -> None:
         log.commit_to(snapshot.index)
     else:
         log.install(snapshot)
+        log.has_withheld = message.witness
         core.snapshot = snapshot
     _acknowledge(core, message.sender, snapshot.index, message.round)
 
@@ -230,7 +231,7 @@ def _send_append(core: Core, peer: NodeId, progress: Progress, with_entries: boo
         size_bytes = log.store.size_bytes(entries[0].index, entries[-1].index)
         progress.note_sent(entries[-1].index, size_bytes)
         if peer in log.configuration.witnesses:
-            entries = tuple(_without_data(entry) for entry in entries)
+            entries = tuple(_withhold(entry) for entry in entries)
     progress.is_probe_out = progress.state is ProgressState.PROBE
     progress.must_poke = False
     progress.sent_commit = log.commit_index
@@ -252,9 +253,11 @@ def _send_snapshot(core: Core, peer: NodeId, progress: Progress) -> None:
     core.send(InstallSnapshot(core.id, peer, core.term, snapshot, core.round, is_witness))
 
 
-def _without_data(entry: Entry) -> Entry:
-    """A witness keeps positions and configurations, not data (decision: witness)."""
-    return replace(entry, data=b"") if entry.kind is EntryKind.COMMAND else entry
+def _withhold(entry: Entry) -> Entry:
+    """A witness keeps positions and configurations, not data."""
+    if entry.kind is not EntryKind.COMMAND:
+        return entry
+    return replace(entry, kind=EntryKind.WITHHELD, data=b"")
 
 
 def _acknowledge(core: Core, leader: NodeId, match: LogIndex, round_: int) -> None:

@@ -28,11 +28,16 @@ ENTRY_OVERHEAD_BYTES: Final[int] = 16
 
 
 class EntryKind(IntEnum):
-    """What an entry's data means; only COMMAND reaches the state machine."""
+    """What an entry's data means; only COMMAND reaches the state machine.
+
+    WITHHELD is a command as a witness holds it: position without data. A member that holds
+    one can neither lead nor answer reads.
+    """
 
     COMMAND = 0
     NO_OP = 1
     CONFIGURATION = 2
+    WITHHELD = 3
 
 
 @dataclass(frozen=True, slots=True)
