@@ -141,13 +141,27 @@ class Core:
         return self.now - self.leader_heard_ms < self.options.election_timeout_ms_min
 
     def may_campaign(self) -> bool:
-        """True when this member could lead and its disk keeps up."""
-        if not self.log.configuration.may_lead(self.id):
+        """True when this member could lead and its disk keeps up.
+
+        A member that an uncommitted configuration leaves out still campaigns: its log may
+        be the only one that others can not outvote.
+
+        Source: dissertation section 4.2.2.
+        """
+        log = self.log
+        if not log.configuration.may_lead(self.id) and (
+            log.configuration_index <= log.commit_index
+            or not log.configuration_at(log.commit_index).may_lead(self.id)
+        ):
             return False
         if self.is_removed or self.log.has_withheld:
             return False
-        is_installing = self.log.stable_index < self.log.store.base_index
-        return not is_installing and not self.is_disk_stalled()
+        return not self.is_installing and not self.is_disk_stalled()
+
+    @property
+    def is_installing(self) -> bool:
+        """True while a snapshot from the leader is not durable here yet."""
+        return self.log.stable_index < self.log.store.base_index
 
     def is_disk_stalled(self) -> bool:
         """True when a write has been under way for too long."""

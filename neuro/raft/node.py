@@ -137,6 +137,11 @@ class Node:
         """True once a member said that this one is out of the group for good."""
         return self._core.is_removed
 
+    @property
+    def is_installing(self) -> bool:
+        """True while a snapshot from the leader is not durable here yet."""
+        return self._core.is_installing
+
     def step(self, message: Message, now: int) -> None:
         """Takes a message that arrived."""
         self._at(now)
@@ -228,6 +233,7 @@ class Node:
         The shell makes it durable, then calls `keep_snapshot` and, when it likes, `compact`.
         """
         log = self._core.log
+        check(not self.is_installing, "a snapshot is being installed")
         check(index <= log.applied_index, "only what was applied is in a snapshot")
         return SnapshotMeta(index, log.store.term_at(index) or 0, log.configuration_at(index))
 

@@ -35,6 +35,7 @@ class Client:
         self.token = 0
         self.target = 0
         self.seen: dict[str, str] = {}
+        self.is_surely_refused = True
 
     def start(self) -> None:
         """Plans the first call."""
@@ -64,6 +65,7 @@ class Client:
             self.simulation.history.append(operation)
         self.operation = operation
         self.attempt = 0
+        self.is_surely_refused = True
         self._try()
 
     def _try(self) -> None:
@@ -100,6 +102,10 @@ class Client:
         if token != self.token or operation is None:
             return
         if outcome != "ok":
+            self.is_surely_refused = self.is_surely_refused and outcome == "refused"
+            if self.is_surely_refused and self.random.randrange(3) == 0:
+                self._forget()
+                return
             self.target = 0
             self.token += 1
             self.world.after(20 + self.random.randrange(150), self._try)
@@ -117,8 +123,18 @@ class Client:
     def _expire(self, token: int) -> None:
         if token == self.token and self.operation is not None:
             self.world.counters["client_timeout"] += 1
+            self.is_surely_refused = False
             self.target = 0
             self._try()
+
+    def _forget(self) -> None:
+        """Every attempt was refused: the call never happened."""
+        operation = self.operation
+        if operation is not None and operation.kind != "read":
+            self.simulation.history.remove(operation)
+            self.simulation.monitor.on_refused(self.identity, self.sequence)
+            self.world.counters["write_refused"] += 1
+        self._finish()
 
     def _give_up(self) -> None:
         self.world.counters["client_gave_up"] += 1

@@ -299,6 +299,11 @@ class Nemesis:
         return True
 
     def _do_member_add(self) -> bool:
+        """Sometimes under an id that was removed, which must be refused."""
+        removed = sorted(self.simulation.monitor.ledger.removed)
+        if removed and self.random.randrange(3) == 0:
+            node = self.random.choice(removed)
+            return self._change(lambda: [Change(ChangeKind.ADD_VOTER, node)])
         return self._change(lambda: [Change(ChangeKind.ADD_VOTER, self._new_process())])
 
     def _do_member_learner(self) -> bool:

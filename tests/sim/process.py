@@ -9,33 +9,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from neuro.raft import (
-    Code,
     Entry,
     MemoryLogStore,
     Message,
     Node,
     Options,
-    ProposalState,
-    RaftError,
-    ReadState,
     Ready,
     Role,
     SnapshotMeta,
 )
 from neuro.raft.messages import InstallSnapshot
 from tests.sim.clock import Clock
+from tests.sim.desk import Desk, Reply
 from tests.sim.disk import CompactLog, Disk, Image, Record, ResetLog, SnapshotFile
+from tests.sim.ledger import Violation
 from tests.sim.machine import Command, Machine
 
 if TYPE_CHECKING:
     from tests.sim.simulation import Simulation
 
-Reply: TypeAlias = Callable[[str, str], None]
-"""Called with an outcome ("ok", "failed", "unknown") and a value."""
-RECENT_COUNT_MAX = 256
+READY_COUNT_MAX = 2_000
+"""More Readies than that after one event would be a member that never comes to rest."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +68,8 @@ class Process:
         self._writing: list[Ready | TakeSnapshot | CompactLog] = []
         self._timer_at: int | None = None
         self._incoming: dict[tuple[int, int], bytes] = {}
-        self._asked: dict[int, Reply] = {}
-        self._waiting: dict[int, list[tuple[int, Reply]]] = {}
-        self._reads: dict[int, tuple[str, int, Reply]] = {}
-        self._ripe: list[tuple[int, str, Reply]] = []
-        self._recent: dict[int, tuple[int, str]] = {}
+        self._write_started_ms = 0
+        self.desk = Desk(self, simulation.monitor)
 
     # -- life
 
@@ -88,7 +82,6 @@ class Process:
         rate = self.clock.rate or 1_000
         self.clock = Clock(self.world.now, self.random.randrange(1 << 20), rate)
         image = self.disk.image
-        image.finish_install()
         snapshot = image.snapshot
         self.machine = Machine()
         if snapshot is not None:
@@ -103,6 +96,7 @@ class Process:
             hard_state=image.hard_state,
             snapshot=snapshot.meta if snapshot else None,
         )
+        image.finish_install()
         self.world.note(f"{self.id} starts, term {self.node.term}")
         self.simulation.monitor.on_start(self)
         self._pump()
@@ -119,10 +113,10 @@ class Process:
         self.node = None
         self._timer_at = None
         self.disk.fails_next_sync = False
-        for holder in (self._inbox, self._queue, self._writing, self._ripe):
+        for holder in (self._inbox, self._queue, self._writing):
             holder.clear()
-        for mapping in (self._incoming, self._asked, self._waiting, self._reads, self._recent):
-            mapping.clear()
+        self._incoming.clear()
+        self.desk = Desk(self, self.simulation.monitor)
         self.simulation.monitor.on_stop(self)
 
     def wipe(self) -> None:
@@ -154,9 +148,9 @@ class Process:
         """True when it runs and believes to lead."""
         return self.node is not None and self.node.role is Role.LEADER
 
-    def simulation_processes(self) -> dict[int, Process]:
-        """Every process of the run, for checks that need the disks of all."""
-        return self.simulation.processes
+    def stalled_ms(self) -> int:
+        """For how long the write under way has been running."""
+        return self.local_now - self._write_started_ms if self._writing else 0
 
     # -- events
 
@@ -179,6 +173,7 @@ class Process:
     def _receive(self, message: Message, payload: bytes) -> None:
         assert self.node is not None
         self.world.note(_describe(message))
+        self.simulation.monitor.on_receive(self, message)
         if isinstance(message, InstallSnapshot):
             self._incoming[message.snapshot.index, message.snapshot.term] = payload
         self.node.step(message, self.local_now)
@@ -213,16 +208,19 @@ class Process:
         if self.node is not None:
             self.node.tick(self.local_now)
             self._pump()
+            self.simulation.monitor.on_tick(self)
 
     # -- effects
 
     def _pump(self) -> None:
         node = self.node
-        while node is not None and node is self.node:
-            ready = node.ready()
+        for _ in range(READY_COUNT_MAX):
+            ready = node.ready() if node is not None and node is self.node else None
             if ready is None:
                 break
             self._perform(ready)
+        else:
+            raise Violation("bounded_work", f"{self.id} is never done")
         if self.node is not None:
             self.simulation.monitor.after_event(self)
             self._plan_timer()
@@ -232,14 +230,14 @@ class Process:
         for message in ready.messages:
             self._send(message)
         if ready.leadership is not None and not ready.leadership.is_leader:
-            self._fail_waiting()
+            self.desk.on_leadership_lost()
         for proposal in ready.proposals:
-            self._on_proposal(proposal)
+            self.desk.on_proposal(proposal, self.machine)
         for entry in ready.committed:
             self._apply(entry)
         for read in ready.reads:
-            self._on_read(read)
-        self._serve_reads()
+            self.desk.on_read(read)
+        self.desk.serve_reads(self.machine)
         self._queue.append(ready)
         self._write()
 
@@ -265,6 +263,7 @@ class Process:
         if self._writing or not self._queue or self.node is None:
             return
         self._writing, self._queue = self._queue, []
+        self._write_started_ms = self.local_now
         records: list[Record] = []
         must_sync = False
         for item in self._writing:
@@ -344,32 +343,18 @@ class Process:
         self.world.counters["snapshot_installed"] += 1
         self.world.note(f"{self.id} restores snapshot {meta.index}")
         self.simulation.monitor.on_restore(self, meta)
-        for index in [index for index in self._waiting if index <= meta.index]:
-            for _, reply in self._waiting.pop(index):
-                reply("unknown", "")
-        self._serve_reads()
+        self.desk.on_restored(meta.index)
+        self.desk.serve_reads(self.machine)
 
     def _apply(self, entry: Entry) -> None:
         result = self.machine.apply(entry)
         self.simulation.monitor.on_apply(self, entry)
-        self._recent[entry.index] = (entry.term, result)
-        self._recent.pop(entry.index - RECENT_COUNT_MAX, None)
-        for term, reply in self._waiting.pop(entry.index, ()):
-            self._settle(entry.index, entry.term == term, result, reply)
+        self.desk.on_applied(entry, result)
         every = self.simulation.swarm.snapshot_every
         snapshot = self.disk.image.snapshot
         since = entry.index - (snapshot.meta.index if snapshot else 0)
         if since >= every and not self.is_busy_with_snapshot():
             self.take_snapshot()
-
-    def _settle(self, index: int, is_mine: bool, result: str, reply: Reply) -> None:
-        if not is_mine:
-            reply("failed", "")
-        elif self.machine.is_blind:
-            reply("unknown", "")
-        else:
-            self.simulation.monitor.on_acknowledged(index)
-            reply("ok", result)
 
     def is_busy_with_snapshot(self) -> bool:
         """True while a snapshot is on its way to the disk."""
@@ -378,7 +363,7 @@ class Process:
     def take_snapshot(self) -> None:
         """Begins to store the state machine as it is now."""
         assert self.node is not None
-        if self.machine.applied_index == 0:
+        if self.machine.applied_index == 0 or self.node.is_installing:
             return
         meta = self.node.note_snapshot(self.machine.applied_index)
         self.world.counters["snapshot_taken"] += 1
@@ -400,68 +385,17 @@ class Process:
         self.run(self._write_command, command, reply)
 
     def _write_command(self, command: Command, reply: Reply) -> None:
-        assert self.node is not None
-        try:
-            request = self.node.propose((command.to_bytes(),), self.local_now)
-        except RaftError as error:
-            reply("failed", str(error.code))
-            return
-        self._asked[request] = reply
+        if self.node is not None:
+            self.desk.write(self.node, command, reply)
 
     def read(self, key: str, reply: Reply) -> None:
         """A client's linearizable read."""
         self.run(self._read_key, key, reply)
 
     def _read_key(self, key: str, reply: Reply) -> None:
-        assert self.node is not None
-        try:
-            request = self.node.read_index(self.local_now)
-        except RaftError as error:
-            reply("failed", str(error.code))
-            return
-        self._reads[request] = (key, self.simulation.monitor.acknowledged_index, reply)
+        if self.node is not None:
+            self.desk.read(self.node, key, reply)
 
-    def _on_proposal(self, state: ProposalState) -> None:
-        reply = self._asked.pop(state.request)
-        if state.code is not Code.OK:
-            reply("unknown" if state.code is Code.UNKNOWN_OUTCOME else "failed", "")
-            return
-        if state.first_index > self.machine.applied_index:
-            self._waiting.setdefault(state.first_index, []).append((state.term, reply))
-        elif state.first_index in self._recent:
-            term, result = self._recent[state.first_index]
-            self._settle(state.first_index, term == state.term, result, reply)
-        else:
-            reply("unknown", "")
-
-    def _on_read(self, state: ReadState) -> None:
-        key, watermark, reply = self._reads.pop(state.request)
-        if state.code is not Code.OK:
-            reply("failed", "")
-            return
-        self.simulation.monitor.on_read(self, state.index, watermark)
-        self._ripe.append((state.index, key, reply))
-
-    def _serve_reads(self) -> None:
-        waiting = []
-        for index, key, reply in self._ripe:
-            if self.machine.is_blind:
-                reply("failed", "witness")
-            elif self.machine.applied_index >= index:
-                reply("ok", self.machine.data.get(key, ""))
-            else:
-                waiting.append((index, key, reply))
-        self._ripe = waiting
-
-    def _fail_waiting(self) -> None:
-        for index in sorted(self._waiting):
-            for _, reply in self._waiting[index]:
-                reply("unknown", "")
-        self._waiting.clear()
-
-    def has_silent_clients(self) -> bool:
-        """True when some client still waits for an answer of this process."""
-        return bool(self._asked or self._waiting or self._reads or self._ripe)
 
 def _describe(message: Message) -> str:
     return f"{message.sender}>{message.to} {type(message).__name__} t{message.term}"

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from traceback import format_exception
 
 from neuro.checks import InvariantError
 from neuro.raft import Configuration, SnapshotMeta, found_group
 from neuro.raft.messages import Message
 from tests.sim.client import Client
 from tests.sim.linearizability import Operation, find_violation
-from tests.sim.monitor import Monitor, Violation, require
+from tests.sim.ledger import Violation, require
+from tests.sim.monitor import Monitor
 from tests.sim.nemesis import Nemesis
 from tests.sim.network import Network
 from tests.sim.process import Process
@@ -21,7 +23,7 @@ from tests.sim.swarm import Swarm, draw_swarm
 from tests.sim.world import World
 
 FAULT_MS = 15_000
-LOAD_AFTER_HEAL_MS = 1_500
+LOAD_AFTER_HEAL_MS = 3_000
 HEAL_MS_MAX = 20_000
 """Twenty of the longest election timeouts: a healed group that needs more is stuck."""
 STEP_COUNT_MAX = 400_000
@@ -67,6 +69,7 @@ class Simulation:
         self.acknowledged: dict[int, int] = {}
         self.is_load_on = True
         self.is_healed = False
+        self.is_exercising = False
         self.is_done = False
         self.healed_at = 0
         self._history_tick = 0
@@ -86,12 +89,14 @@ class Simulation:
             report.violation, report.detail = error.name, str(error)
         except InvariantError as error:
             report.violation, report.detail = "internal_check", str(error)
+        except Exception as error:  # a crash of the core is a finding like any other
+            report.violation, report.detail = "crash", "".join(format_exception(error))
         world = self.world
         report.digest = world.digest
         report.simulated_ms = world.now
         report.heal_ms = max(0, world.now - self.healed_at) if self.is_healed else 0
         report.step_count = world.step_count
-        report.check_count = self.monitor.check_count
+        report.check_count = self.monitor.ledger.check_count
         report.operation_count = len(self.history)
         report.counters = world.counters
         report.trace = world.trace or []
@@ -119,12 +124,42 @@ class Simulation:
 
     def _look_for_end(self) -> None:
         missing = self._what_is_missing()
-        if not missing:
+        if not missing and self.is_exercising:
             self.is_done = True
+            return
+        if not missing:
+            self._exercise_transfer()
             return
         waited = self.world.now - self.healed_at
         require(waited < HEAL_MS_MAX, "liveness", f"{waited} ms after healing: {missing}")
         self.world.after(100, self._look_for_end)
+
+    def _exercise_transfer(self) -> None:
+        """The group is at rest: leadership must move when it is asked to."""
+        self.is_exercising = True
+        leader = next(p for p in self.processes.values() if p.is_leader)
+        assert leader.node is not None
+        configuration = leader.node.configuration
+        targets = [
+            node
+            for node in configuration.voters
+            if node != leader.id and configuration.may_lead(node)
+        ]
+        if not targets:
+            self.is_done = True
+            return
+        target = self.world.random("exercise").choice(targets)
+        leader.node.transfer_leadership(target, leader.local_now)
+        leader.run(lambda: None)
+        self.world.after(self.swarm.options.election_timeout_ms_min, self._judge_transfer, target)
+
+    def _judge_transfer(self, target: int) -> None:
+        require(
+            self.processes[target].is_leader,
+            "transfer_completes",
+            f"{target} was offered leadership and does not lead",
+        )
+        self._look_for_end()
 
     def _what_is_missing(self) -> str:
         """Why the healed group is not at rest yet, empty when it is."""
@@ -136,6 +171,8 @@ class Simulation:
         configuration = leader.node.configuration
         if configuration.is_joint:
             return "joint configuration"
+        if any(self.processes[node].node is not None for node in configuration.promotable):
+            return f"learners {configuration.promotable} are not promoted"
         busy = [client.number for client in self.clients if not client.is_idle]
         if busy:
             return f"clients {busy} wait"
@@ -145,7 +182,7 @@ class Simulation:
                 return f"member {node_id} is down"
             if process.machine.applied_index != leader.node.last_index:
                 return f"member {node_id} applied {process.machine.applied_index}"
-            if process.has_silent_clients():
+            if process.desk.owes_answers:
                 return f"member {node_id} owes answers"
         return ""
 
@@ -218,10 +255,10 @@ class Simulation:
         ):
             return False
         configuration = configurations.pop()
-        if configuration.is_joint or not self.monitor.committed:
+        if configuration.is_joint or configuration.witnesses or not self.monitor.ledger.committed:
             return False
-        last = max(self.monitor.committed)
-        term, _ = self.monitor.committed[last]
+        last = max(self.monitor.ledger.committed)
+        term, _ = self.monitor.ledger.committed[last]
         holders = [
             node
             for node in configuration.voters

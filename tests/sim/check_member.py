@@ -1,0 +1,197 @@
+"""Invariants of one member after an event: watermarks, terms, leadership, commitment.
+
+Owns the checks of state. Never changes anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from neuro.raft import Role
+from neuro.raft.core import Core
+from neuro.raft.log import RaftLog
+from tests.sim.check_log import check_configuration
+from tests.sim.ledger import Ledger, MemberView, has_quorum, require
+
+if TYPE_CHECKING:
+    from tests.sim.process import Process
+
+STABLE_AFTER_MS = 1_500
+"""Whoever led a healed group that long, past the longest election timeout, keeps leading."""
+
+
+def check_member(ledger: Ledger, process: Process) -> None:
+    """Everything that can be seen of one member."""
+    node = process.node
+    assert node is not None
+    core = node._core
+    log = core.log
+    view = ledger.views[process.id]
+    require(core.term >= view.term, "term_monotonic", f"{process.id} went back")
+    view.term = core.term
+    commit = log.commit_index
+    if commit != view.commit:
+        require(commit > view.commit, "commit_monotonic", f"{process.id} went back")
+        _check_commit(ledger, process, view.commit, commit)
+        view.commit = commit
+    require(
+        log.applied_index <= commit <= log.last_index
+        and log.stable_index <= log.last_index
+        and (log.applied_index <= log.stable_index or log.stable_index == 0),
+        "watermark_order",
+        f"{process.id}: {log.applied_index} {log.stable_index} {commit} {log.last_index}",
+    )
+    if core.role is Role.LEADER:
+        if view.led_term != core.term:
+            _check_election(ledger, process, view)
+        _check_leader(ledger, process, view)
+    elif view.role is Role.LEADER:
+        _check_loss(ledger, process, view)
+    view.role = core.role
+    if view.configuration is not log.configuration:
+        check_configuration(ledger, process, log)
+        for peer in set(log.configuration.members()).difference(view.configuration.members()):
+            # Whoever is new gets the same patience as everybody at the start of a term.
+            ledger.heard[process.id, peer] = process.local_now
+        view.configuration = log.configuration
+    elif log.configuration_index > log.last_index:
+        check_configuration(ledger, process, log)
+
+
+def check_ticked(ledger: Ledger, process: Process) -> None:
+    """After a tick: a leader has a quorum and a disk that answer."""
+    node = process.node
+    if node is None or not process.is_leader:
+        return
+    now = process.local_now
+    options = process.options
+    patience_ms = 3 * options.election_timeout_ms_min
+    since = node._core.became_leader_ms
+    heard = {
+        peer
+        for peer in node.configuration.members()
+        if peer == process.id
+        or now - max(ledger.heard.get((process.id, peer), 0), since) <= patience_ms
+    }
+    require(
+        has_quorum(node.configuration, heard) or now - since <= patience_ms,
+        "leader_hears_quorum",
+        f"{process.id} leads term {node.term}, hears only {sorted(heard)}",
+    )
+    stalled_ms = process.stalled_ms()
+    limit_ms = options.disk_stall_ms_max + options.election_timeout_ms_max
+    require(
+        stalled_ms <= limit_ms,
+        "leader_disk_works",
+        f"{process.id} leads, its disk has been silent for {stalled_ms} ms",
+    )
+
+
+def _check_election(ledger: Ledger, process: Process, view: MemberView) -> None:
+    core: Core = process.node._core  # type: ignore[union-attr]
+    term = core.term
+    first = ledger.leaders.setdefault(term, process.id)
+    require(first == process.id, "election_safety", f"{first} and {process.id} in {term}")
+    view.led_term = term
+    view.match = {}
+    view.last_index = core.log.last_index
+    ledger.world.counters["leader_elected"] += 1
+    ledger.world.note(f"{process.id} leads term {term}")
+    view.led_since = ledger.world.now
+    voters = {node for (node, at), choice in ledger.votes.items() if (at, choice) == (term, first)}
+    voters.add(process.id)
+    require(
+        has_quorum(view.configuration, voters),
+        "leader_has_votes",
+        f"{process.id} leads {term} with {sorted(voters)} of {view.configuration}",
+    )
+    for commit_term, (index, entry_term) in ledger.commit_of_term.items():
+        if commit_term < term and index > core.log.store.base_index:
+            require(
+                core.log.store.term_at(index) == entry_term,
+                "leader_completeness",
+                f"{process.id} leads {term} without {index} of term {entry_term}",
+            )
+
+
+def _check_loss(ledger: Ledger, process: Process, view: MemberView) -> None:
+    simulation = process.simulation
+    node = process.node
+    assert node is not None
+    if not simulation.is_healed or simulation.is_exercising:
+        return
+    led_ms = ledger.world.now - max(view.led_since, simulation.healed_at)
+    require(
+        led_ms < STABLE_AFTER_MS or not node.configuration.may_lead(process.id),
+        "leader_stability",
+        f"{process.id} loses leadership after {led_ms} ms without a fault",
+    )
+
+
+def _check_leader(ledger: Ledger, process: Process, view: MemberView) -> None:
+    core: Core = process.node._core  # type: ignore[union-attr]
+    log = core.log
+    require(log.last_index >= view.last_index, "leader_append_only", f"{process.id} shortened")
+    view.last_index = log.last_index
+    require(
+        log.configuration.may_lead(process.id) or log.configuration_index > log.commit_index,
+        "leader_is_eligible",
+        f"{process.id} leads, configuration {log.configuration}",
+    )
+    count_max = core.options.inflight_count_max
+    for peer, progress in core.progress.items():
+        match = progress.match_index
+        before = view.match.get(peer, 0)
+        require(match >= before, "match_monotonic", f"{process.id}: {peer} {before}->{match}")
+        view.match[peer] = match
+        require(
+            match < progress.next_index
+            and match <= log.last_index
+            and len(progress.inflight) <= count_max,
+            "progress_sane",
+            f"{process.id}: {peer} match {match} next {progress.next_index}",
+        )
+        require(progress.acked_round <= core.round, "known_round", f"{peer}")
+    if log.last_index > log.commit_index + 1:
+        limit = core.options.uncommitted_bytes_max + core.options.entry_bytes_max
+        require(log.size_after_commit() <= limit, "bounded_tail", f"{process.id}")
+
+
+def _check_commit(ledger: Ledger, process: Process, before: int, commit: int) -> None:
+    core: Core = process.node._core  # type: ignore[union-attr]
+    store = core.log.store
+    for index in range(max(before, store.base_index) + 1, commit + 1):
+        term = store.term_at(index) or 0
+        known = ledger.committed.setdefault(index, (term, core.term))
+        require(
+            known[0] == term,
+            "state_machine_safety",
+            f"{index} committed with terms {known[0]} and {term}",
+        )
+    if core.role is not Role.LEADER:
+        return
+    term = store.term_at(commit) or 0
+    ledger.commit_of_term[core.term] = (commit, term)
+    _check_quorum(ledger, process, commit, term)
+    _note_removed(ledger, core.log)
+
+
+def _note_removed(ledger: Ledger, log: RaftLog) -> None:
+    if log.configuration_index <= log.commit_index and not log.configuration.is_joint:
+        ledger.removed.update(log.configuration.removed)
+
+
+def _check_quorum(ledger: Ledger, process: Process, index: int, term: int) -> None:
+    processes = process.simulation.processes
+    # In force when the event began: what the leader does on this commit comes after it.
+    configuration = ledger.views[process.id].configuration
+    holders = {
+        node
+        for node in (*configuration.voters, *configuration.outgoing)
+        if node in processes and processes[node].disk.image.holds(index, term)
+    }
+    require(
+        has_quorum(configuration, holders),
+        "committed_on_quorum",
+        f"{index} of term {term} committed, held by {sorted(holders)} of {configuration}",
+    )
