@@ -50,7 +50,7 @@ class Configuration:
     """The members of the cluster, each set sorted.
 
     `outgoing` is empty unless the configuration is joint. `witnesses` is a subset of the
-    voters that keeps no data and never leads. `promotable` is a subset of the learners.
+    voters that keeps no data and never leads; every quorum has a voter that is not one. `promotable` is a subset of the learners.
     `learners_next` are outgoing voters that become learners when the joint state ends.
     `removed` are ids that never come back.
     """
@@ -188,6 +188,8 @@ class _Draft:
     def finish(self) -> Configuration:
         if not self.voters - self.witnesses:
             raise InvalidChange("no voter that could lead would be left")
+        if len(self.witnesses) > len(self.voters) // 2:
+            raise InvalidChange("witnesses alone would be a majority, and keep no data")
         if len(self.voters | self.learners) > MEMBER_COUNT_MAX:
             raise InvalidChange(f"more than {MEMBER_COUNT_MAX} members")
         before = set(self.base.voters)

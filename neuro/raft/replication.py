@@ -200,8 +200,20 @@ def maybe_commit(core: Core) -> None:
         membership.on_commit(core)
 
 
+def _sendable_index(core: Core, peer: NodeId) -> LogIndex:
+    """How far a peer may be sent entries; a witness only what is durable here.
+
+    Otherwise a crash of this member could leave a witness with the longest log: it can not
+    lead, nobody else could win its vote, and the group would be stuck for ever.
+    """
+    log = core.log
+    if peer in log.configuration.witnesses:
+        return min(log.last_index, log.stable_index)
+    return log.last_index
+
+
 def _send_appends(core: Core, peer: NodeId, progress: Progress) -> None:
-    last = core.log.last_index
+    last = _sendable_index(core, peer)
     if progress.state is ProgressState.PROBE:
         if not progress.is_probe_out:
             _send_append(core, peer, progress, with_entries=True)
@@ -224,10 +236,9 @@ def _send_append(core: Core, peer: NodeId, progress: Progress, with_entries: boo
         _send_snapshot(core, peer, progress)
         return
     entries: tuple[Entry, ...] = ()
-    if with_entries and progress.next_index <= log.last_index:
-        entries = log.store.entries(
-            progress.next_index, log.last_index, core.options.append_bytes_max
-        )
+    last = _sendable_index(core, peer)
+    if with_entries and progress.next_index <= last:
+        entries = log.store.entries(progress.next_index, last, core.options.append_bytes_max)
         size_bytes = log.store.size_bytes(entries[0].index, entries[-1].index)
         progress.note_sent(entries[-1].index, size_bytes)
         if peer in log.configuration.witnesses:

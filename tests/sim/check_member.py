@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING
 from neuro.raft import Role
 from neuro.raft.core import Core
 from neuro.raft.log import RaftLog
+from neuro.raft.messages import Append, InstallSnapshot
 from tests.sim.check_log import check_configuration
-from tests.sim.ledger import Ledger, MemberView, has_quorum, require
+from tests.sim.ledger import Ledger, MemberView, Violation, has_quorum, require
 
 if TYPE_CHECKING:
     from tests.sim.process import Process
 
 STABLE_AFTER_MS = 1_500
 """Whoever led a healed group that long, past the longest election timeout, keeps leading."""
+
+HEALED_LOSS_COUNT_MAX = 5
+"""Stale leaders that meet the new one, and members whose term ran ahead, count here."""
 
 
 def check_member(ledger: Ledger, process: Process) -> None:
@@ -27,20 +31,19 @@ def check_member(ledger: Ledger, process: Process) -> None:
     core = node._core
     log = core.log
     view = ledger.views[process.id]
-    require(core.term >= view.term, "term_monotonic", f"{process.id} went back")
+    require(core.term >= view.term, "term_monotonic", "a term went back")
     view.term = core.term
     commit = log.commit_index
     if commit != view.commit:
         require(commit > view.commit, "commit_monotonic", f"{process.id} went back")
         _check_commit(ledger, process, view.commit, commit)
         view.commit = commit
-    require(
-        log.applied_index <= commit <= log.last_index
-        and log.stable_index <= log.last_index
-        and (log.applied_index <= log.stable_index or log.stable_index == 0),
-        "watermark_order",
-        f"{process.id}: {log.applied_index} {log.stable_index} {commit} {log.last_index}",
-    )
+    last, stable, applied = log.last_index, log.stable_index, log.applied_index
+    if not (applied <= commit <= last and stable <= last and (applied <= stable or not stable)):
+        raise Violation("watermark_order", f"{process.id}: {applied} {stable} {commit} {last}")
+    if last < view.tail_index and not isinstance(process.handled, (Append, InstallSnapshot)):
+        raise Violation("log_shrinks_by_conflict", f"{process.id} forgets its log's tail")
+    view.tail_index = last
     if core.role is Role.LEADER:
         if view.led_term != core.term:
             _check_election(ledger, process, view)
@@ -54,7 +57,7 @@ def check_member(ledger: Ledger, process: Process) -> None:
             # Whoever is new gets the same patience as everybody at the start of a term.
             ledger.heard[process.id, peer] = process.local_now
         view.configuration = log.configuration
-    elif log.configuration_index > log.last_index:
+    elif log.configuration_index > last:
         check_configuration(ledger, process, log)
 
 
@@ -120,6 +123,12 @@ def _check_loss(ledger: Ledger, process: Process, view: MemberView) -> None:
     assert node is not None
     if not simulation.is_healed or simulation.is_exercising:
         return
+    ledger.healed_loss_count += 1
+    require(
+        ledger.healed_loss_count <= HEALED_LOSS_COUNT_MAX,
+        "leader_stability",
+        f"leadership was lost {ledger.healed_loss_count} times without a fault",
+    )
     led_ms = ledger.world.now - max(view.led_since, simulation.healed_at)
     require(
         led_ms < STABLE_AFTER_MS or not node.configuration.may_lead(process.id),
@@ -131,28 +140,27 @@ def _check_loss(ledger: Ledger, process: Process, view: MemberView) -> None:
 def _check_leader(ledger: Ledger, process: Process, view: MemberView) -> None:
     core: Core = process.node._core  # type: ignore[union-attr]
     log = core.log
-    require(log.last_index >= view.last_index, "leader_append_only", f"{process.id} shortened")
-    view.last_index = log.last_index
+    last = log.last_index
+    require(last >= view.last_index, "leader_append_only", "a leader's log got shorter")
+    view.last_index = last
     require(
         log.configuration.may_lead(process.id) or log.configuration_index > log.commit_index,
         "leader_is_eligible",
-        f"{process.id} leads, configuration {log.configuration}",
+        "a leader is not a voter, or a witness",
     )
     count_max = core.options.inflight_count_max
     for peer, progress in core.progress.items():
         match = progress.match_index
         before = view.match.get(peer, 0)
-        require(match >= before, "match_monotonic", f"{process.id}: {peer} {before}->{match}")
+        if match < before:
+            raise Violation("match_monotonic", f"{process.id}: {peer} {before}->{match}")
         view.match[peer] = match
-        require(
-            match < progress.next_index
-            and match <= log.last_index
-            and len(progress.inflight) <= count_max,
-            "progress_sane",
-            f"{process.id}: {peer} match {match} next {progress.next_index}",
-        )
-        require(progress.acked_round <= core.round, "known_round", f"{peer}")
-    if log.last_index > log.commit_index + 1:
+        is_sane = match < progress.next_index and match <= last
+        if not is_sane or len(progress.inflight) > count_max:
+            raise Violation("progress_sane", f"{process.id}: {peer}, match index {match}")
+        if progress.acked_round > core.round:
+            raise Violation("known_round", f"{process.id}: {peer} is ahead of time")
+    if last > log.commit_index + 1:
         limit = core.options.uncommitted_bytes_max + core.options.entry_bytes_max
         require(log.size_after_commit() <= limit, "bounded_tail", f"{process.id}")
 
@@ -160,6 +168,7 @@ def _check_leader(ledger: Ledger, process: Process, view: MemberView) -> None:
 def _check_commit(ledger: Ledger, process: Process, before: int, commit: int) -> None:
     core: Core = process.node._core  # type: ignore[union-attr]
     store = core.log.store
+    view = ledger.views[process.id]
     for index in range(max(before, store.base_index) + 1, commit + 1):
         term = store.term_at(index) or 0
         known = ledger.committed.setdefault(index, (term, core.term))
@@ -171,6 +180,11 @@ def _check_commit(ledger: Ledger, process: Process, before: int, commit: int) ->
     if core.role is not Role.LEADER:
         return
     term = store.term_at(commit) or 0
+    require(
+        term == core.term or view.led_term != core.term,
+        "commit_own_term",
+        f"{process.id} leads {core.term} and commits {commit} of term {term} by counting",
+    )
     ledger.commit_of_term[core.term] = (commit, term)
     _check_quorum(ledger, process, commit, term)
     _note_removed(ledger, core.log)
@@ -194,4 +208,9 @@ def _check_quorum(ledger: Ledger, process: Process, index: int, term: int) -> No
         has_quorum(configuration, holders),
         "committed_on_quorum",
         f"{index} of term {term} committed, held by {sorted(holders)} of {configuration}",
+    )
+    require(
+        holders.difference(configuration.witnesses),
+        "committed_with_data",
+        f"{index} of term {term} committed by witnesses alone, {configuration}",
     )

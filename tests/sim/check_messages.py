@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from neuro.raft import Message
 from neuro.raft import messages as m
-from tests.sim.ledger import Ledger, has_quorum, require
+from tests.sim.ledger import Ledger, Violation, has_quorum, require
 
 if TYPE_CHECKING:
     from tests.sim.process import Process
@@ -35,9 +35,12 @@ def check_sent(ledger: Ledger, process: Process, message: Message) -> None:
     elif isinstance(message, m.VoteReply):
         if message.granted:
             _check_vote(ledger, process, message.term, message.to)
+            _check_restriction(ledger, process, message)
     elif isinstance(message, m.RequestVote):
         _check_vote(ledger, process, message.term, process.id)
         _check_pre_vote(ledger, process, message)
+        position = (message.last_term, message.last_index)
+        ledger.candidates[process.id, message.term] = position
     elif isinstance(message, m.PreVoteReply):
         if message.granted:
             voters = ledger.pre_votes.setdefault((message.to, message.term), set())
@@ -47,11 +50,8 @@ def check_sent(ledger: Ledger, process: Process, message: Message) -> None:
     if isinstance(message, _PROMISES):
         image = process.disk.image
         durable = max(image.hard_state.term, image.entries[-1].term if image.entries else 0)
-        require(
-            durable >= message.term,
-            "durable_term",
-            f"{process.id} sends {message}, term {durable} is durable",
-        )
+        if durable < message.term:
+            raise Violation("durable_term", f"{process.id} sends {message}, {durable} is durable")
         known = ledger.promised_term.get(process.id, 0)
         ledger.promised_term[process.id] = max(known, message.term)
 
@@ -68,6 +68,20 @@ def _check_vote(ledger: Ledger, process: Process, term: int, candidate: int) -> 
         earlier == candidate,
         "single_vote",
         f"{process.id} voted for {earlier} and {candidate} in {term}",
+    )
+
+
+def _check_restriction(ledger: Ledger, process: Process, message: m.VoteReply) -> None:
+    node = process.node
+    assert node is not None
+    log = node._core.log
+    candidate = ledger.candidates.get((message.to, message.term))
+    if candidate is None or log.last_term >= message.term:
+        return
+    require(
+        candidate >= (log.last_term, log.last_index),
+        "election_restriction",
+        f"{process.id} votes for {message.to} whose log ends at {candidate}",
     )
 
 
@@ -108,11 +122,8 @@ def _check_append(process: Process, message: m.Append) -> None:
 def _check_member(process: Process, message: Message) -> None:
     node = process.node
     assert node is not None
-    require(
-        message.to in node.configuration.members(),
-        "sends_to_members",
-        f"{process.id} sends {type(message).__name__} to {message.to}",
-    )
+    if message.to not in node.configuration.members():
+        raise Violation("sends_to_members", f"{process.id} sends entries to {message.to}")
 
 
 def _check_addressee(process: Process, message: Message) -> None:

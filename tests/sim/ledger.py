@@ -38,6 +38,7 @@ class MemberView:
         self.last_index = 0
         self.led_term = 0
         self.led_since = 0
+        self.tail_index = 0
         self.match: dict[int, int] = {}
         self.configuration = configuration
 
@@ -56,11 +57,13 @@ class Ledger:
         self.executed: dict[tuple[int, int], int] = {}
         self.refused: set[tuple[int, int]] = set()
         self.votes: dict[tuple[int, int], int] = {}
+        self.candidates: dict[tuple[int, int], tuple[int, int]] = {}
         self.pre_votes: dict[tuple[int, int], set[int]] = {}
         self.promised_term: dict[int, int] = {}
         self.committed: dict[int, tuple[int, int]] = {founding.index: (founding.term, 0)}
         self.commit_of_term: dict[int, tuple[int, int]] = {}
         self.acknowledged_index = 0
+        self.healed_loss_count = 0
         self.removed: set[int] = set()
         self.heard: dict[tuple[int, int], int] = {}
         self.views: dict[int, MemberView] = {}

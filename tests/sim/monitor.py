@@ -6,6 +6,7 @@ dissertation's.
 
     election_safety          at most one leader in a term                          3.2
     leader_has_votes         a quorum voted for whoever leads                      3.4
+    election_restriction     a vote goes to a log that is at least as up to date    3.6.1
     leader_is_eligible       only voters that are not witnesses lead               4.2.1
     leader_append_only       a leader never shortens its own log                   3.2
     leader_completeness      a leader holds what earlier terms committed           3.2
@@ -13,6 +14,7 @@ dissertation's.
     leader_disk_works        a leader whose disk hangs steps down
     leader_stability         without faults the leader stays                       9.6
     pre_vote_won             nobody raises the term that a quorum did not ask to   9.6
+    log_shrinks_by_conflict  a log loses its tail to a leader's append only         3.5
     log_matching             same index and term: same entry, same predecessor     3.2
     state_machine_safety     one entry per index that is committed or applied      3.2
     applied_in_order         no gap, no repetition in what is applied (the machine checks)
@@ -28,6 +30,8 @@ dissertation's.
     durable_vote             a vote is on the disk before it is sent               3.8
     durable_acknowledgement  an entry is on the disk before it is acknowledged     3.8
     committed_on_quorum      what is committed is on a quorum's disks              3.6.2
+    committed_with_data      what is committed is not on witnesses' disks alone
+    commit_own_term          a leader counts copies only of its own term's entries  3.6.2
     commit_monotonic         a member's commit index never goes back
     watermark_order          applied <= commit <= last, applied <= stable <= last
     match_monotonic          a match index never goes back within a leadership

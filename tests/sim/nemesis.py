@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from neuro.raft import EMPTY_BASE, Change, ChangeKind, RaftError
+from tests.sim.machine import Command
 from tests.sim.network import Weather
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tests.sim.simulation import Simulation
 
 PROCESS_COUNT_MAX = 12
+BURST_CLIENT = 0
 
 
 class Nemesis:
@@ -26,6 +28,7 @@ class Nemesis:
         self.world = simulation.world
         self.random = self.world.random("nemesis")
         self.is_on = True
+        self._burst_sequence = 0
         self._faults: dict[str, Callable[[], bool]] = {
             name: getattr(self, f"_do_{name}") for name in simulation.swarm.faults
         }
@@ -296,6 +299,19 @@ class Nemesis:
         if victim is None or victim.node is None or self.random.randrange(3):
             return False
         victim.run(victim.node.campaign, victim.local_now)
+        return True
+
+    def _do_burst(self) -> bool:
+        """Many commands at once, at anybody who believes to lead: logs diverge."""
+        leaders = [p for p in self._running() if p.is_leader and not p.is_paused]
+        if not leaders:
+            return False
+        leader = self.random.choice(leaders)
+        for _ in range(2 + self.random.randrange(20)):
+            self._burst_sequence += 1
+            value = str(self._burst_sequence)
+            command = Command(BURST_CLIENT, self._burst_sequence, "burst", value)
+            leader.write(command, lambda outcome, value: None)
         return True
 
     def _do_member_add(self) -> bool:

@@ -12,6 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from neuro.raft import (
+    EMPTY_BASE,
     Entry,
     MemoryLogStore,
     Message,
@@ -52,7 +53,7 @@ class Process:
         self.options: Options = simulation.swarm.options
         self.random: Random = self.world.random(f"process {node_id}")
         founding: SnapshotFile | None = None
-        if base.index:
+        if base is not EMPTY_BASE:
             machine = Machine()
             machine.applied_index = base.index
             founding = SnapshotFile(base, machine.to_bytes())
@@ -69,6 +70,7 @@ class Process:
         self._timer_at: int | None = None
         self._incoming: dict[tuple[int, int], bytes] = {}
         self._write_started_ms = 0
+        self.handled: Message | None = None
         self.desk = Desk(self, simulation.monitor)
 
     # -- life
@@ -176,6 +178,7 @@ class Process:
         self.simulation.monitor.on_receive(self, message)
         if isinstance(message, InstallSnapshot):
             self._incoming[message.snapshot.index, message.snapshot.term] = payload
+        self.handled = message
         self.node.step(message, self.local_now)
 
     def retime(self) -> None:
@@ -223,6 +226,7 @@ class Process:
             raise Violation("bounded_work", f"{self.id} is never done")
         if self.node is not None:
             self.simulation.monitor.after_event(self)
+            self.handled = None
             self._plan_timer()
 
     def _perform(self, ready: Ready) -> None:

@@ -38,6 +38,7 @@ FAULTS = (
     "snapshot",
     "unreachable",
     "campaign",
+    "burst",
 )
 
 
