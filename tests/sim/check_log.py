@@ -64,6 +64,8 @@ def _check_new_configuration(ledger: Ledger, entry: Entry, log: RaftLog) -> None
 
 
 def _is_legal_step(old: Configuration, new: Configuration) -> bool:
+    if 2 * len(new.witnesses) > len(new.voters):
+        return False
     if old.is_joint:
         return new.outgoing == () and new.voters == old.voters
     if new.is_joint:

@@ -117,6 +117,14 @@ def _check_append(process: Process, message: m.Append) -> None:
     limit = process.options.append_bytes_max
     require(len(message.entries) <= 1 or size <= limit, "append_bounded", f"{size} > {limit}")
     _check_member(process, message)
+    node = process.node
+    if node is not None and message.entries and message.to in node.configuration.witnesses:
+        last = message.entries[-1]
+        require(
+            process.disk.image.holds(last.index, last.term),
+            "witness_not_ahead",
+            f"{process.id} sends {last.index} to a witness before its own disk has it",
+        )
 
 
 def _check_member(process: Process, message: Message) -> None:

@@ -38,6 +38,7 @@ dissertation's.
     progress_sane            match < next, window within its bounds
     known_round              nobody acknowledges a round that was not begun
     configuration_step       successive configurations differ by one voter, or are joint  4.3
+    witness_not_ahead        a witness gets only what the leader's disk holds
     configuration_agreement  the configuration in force is the latest in the log   4.1
     one_change_at_a_time     a configuration is committed before the next          4.1
     change_after_own_commit  no change before a commit of the leader's own term    4.1
