@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         RequestEvent,
         WritableEvent,
     )
+    from neuro._core.checksum import crc32c
     from neuro._core.frame import (
         DEPTH_MAX,
         FRAME_BYTES_MAX,
@@ -98,6 +99,7 @@ __all__ = [
     "Slab",
     "WritableEvent",
     "check_abi_version",
+    "crc32c",
     "load",
 ]
 
@@ -105,9 +107,10 @@ ABI_VERSION = 1
 """The NC_ABI_VERSION of zig/include/neurocache.h that this package is written for."""
 
 _LINKED_MODULE = "neuro._core.slab"
-_UNLINKED_MODULE = "neuro._core.frame"
+_UNLINKED_MODULES = ("neuro._core.checksum", "neuro._core.frame")
 """Plain Cython without the native library: a client of a node need not load a slab for it."""
 _MODULE_OF_NAME = {
+    "neuro._core.checksum": "crc32c",
     "neuro._core.slab": (
         "AUTHORIZED_OK BODILESS KEY_BYTES_MAX NEEDS_PYTHON PAGE_BYTES PREFETCHED TIME_NEVER "
         "Fill Object Slab"
@@ -142,7 +145,7 @@ def load(module_name: str) -> object:
         NativeMissing: it is not built, or cannot be loaded on this machine.
         NativeMismatch: it was built from another version of the header.
     """
-    if module_name != _UNLINKED_MODULE:
+    if module_name not in _UNLINKED_MODULES:
         check_abi_version()
     return _import(module_name)
 

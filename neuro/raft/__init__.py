@@ -13,7 +13,8 @@ The order in which a shell performs a Ready
    cover many Readies. `must_sync` false means that only the commit hint changed: it may be
    written without fsync. A failed write or fsync ends the node; it is never tried again.
 3. Then, and never before, `messages_after_persist` go out and `advance(number)` is called,
-   both in the order of the numbers: never while an earlier Ready is not durable yet. The leader's own log counts towards commitment from here on, not from step 2.
+   both in the order of the numbers: never while an earlier Ready is not durable yet. The
+   leader's own log counts towards commitment from here on, not from step 2.
 4. `snapshot` replaces the state machine's state; then `committed` entries are applied, in
    order. They are durable here already, so steps 2 and 4 may overlap, save for `snapshot`.
 5. `reads` are served when the applied index has reached their `index`; those whose code is

@@ -50,7 +50,8 @@ class Configuration:
     """The members of the cluster, each set sorted.
 
     `outgoing` is empty unless the configuration is joint. `witnesses` is a subset of the
-    voters that keeps no data and never leads; every quorum has a voter that is not one. `promotable` is a subset of the learners.
+    voters that keeps no data and never leads; every quorum has a voter that is not one.
+    `promotable` is a subset of the learners.
     `learners_next` are outgoing voters that become learners when the joint state ends.
     `removed` are ids that never come back.
     """
@@ -157,8 +158,10 @@ class _Draft:
         if change.kind in (ChangeKind.REMOVE, ChangeKind.DEMOTE) and not known:
             raise InvalidChange(f"node {node} is not a member")
         is_witness = change.kind is ChangeKind.ADD_WITNESS
-        if known and change.kind is not ChangeKind.REMOVE and is_witness != (
-            node in self.witnesses
+        if (
+            known
+            and change.kind is not ChangeKind.REMOVE
+            and is_witness != (node in self.witnesses)
         ):
             raise InvalidChange(f"node {node} can not turn into a witness, or back: remove it")
         self.voters.discard(node)

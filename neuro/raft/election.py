@@ -124,6 +124,9 @@ def on_request_vote(core: Core, message: RequestVote) -> None:
     if granted:
         core.vote = message.sender
         core.reset_election_deadline()
+        if message.transfer:
+            # The old leader handed over just now: nobody else may slip in between.
+            core.leader_heard_ms = core.now
     core.send_after_persist(VoteReply(core.id, message.sender, core.term, granted))
 
 

@@ -24,7 +24,6 @@ from neuro.raft.configuration import (
 )
 from neuro.raft.core import Core, Role
 from neuro.raft.errors import ChangePending, NotLeader, Transferring
-from neuro.raft.progress import ProgressState
 from neuro.raft.types import NOBODY, EntryKind, LogIndex, NodeId
 
 
@@ -43,7 +42,7 @@ def propose_change(core: Core, changes: Sequence[Change]) -> LogIndex:
     if core.transfer_target != NOBODY:
         raise Transferring(target=core.transfer_target)
     if is_change_pending(core):
-        raise ChangePending()
+        raise ChangePending("a change is unfinished, or this term has committed nothing yet")
     return _append(core, change_configuration(core.log.configuration, changes))
 
 
@@ -83,8 +82,7 @@ def promote_caught_up(core: Core) -> None:
         progress = core.progress[node]
         lag = core.log.last_index - progress.match_index
         is_alive = core.now - progress.heard_ms < core.options.election_timeout_ms_min
-        is_streaming = progress.state is ProgressState.REPLICATE
-        if is_alive and is_streaming and lag <= core.options.promotion_lag_max:
+        if is_alive and progress.is_streaming and lag <= core.options.promotion_lag_max:
             change = Change(ChangeKind.ADD_VOTER, node)
             _append(core, change_configuration(core.log.configuration, (change,)))
             return
@@ -102,8 +100,6 @@ def is_gone(core: Core, node: NodeId) -> bool:
 
 
 def _append(core: Core, configuration: Configuration) -> LogIndex:
-    index = replication.append_as_leader(
-        core, EntryKind.CONFIGURATION, (configuration.to_bytes(),)
-    )
+    index = replication.append_as_leader(core, EntryKind.CONFIGURATION, (configuration.to_bytes(),))
     election.sync_progress(core)
     return index

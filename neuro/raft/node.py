@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
+
 from neuro.checks import check
 from neuro.raft import (
     dispatch,
@@ -28,7 +29,14 @@ from neuro.raft.progress import ProgressState
 from neuro.raft.ready import Leadership, Ready
 from neuro.raft.types import NOBODY, HardState, LogIndex, NodeId, RequestId, SnapshotMeta, Term
 
-
+_LEADER_RULES: Final = (
+    election.check_quorum,
+    transfer.resign_if_disk_stalled,
+    transfer.on_tick,
+    replication.on_tick,
+    membership.promote_caught_up,
+)
+"""What a leader does on a tick, as long as it still leads."""
 EMPTY_BASE: Final = SnapshotMeta(0, 0, Configuration())
 """Where a member starts that joins a running group."""
 
@@ -84,9 +92,7 @@ class Node:
         if hard_state.term < log.last_term:
             # The crash came between entries and hard state: nothing was said in that term.
             hard_state = HardState(log.last_term, NOBODY, hard_state.commit)
-        self._core = Core(
-            node_id, options or Options(), log, hard_state, snapshot, random, now
-        )
+        self._core = Core(node_id, options or Options(), log, hard_state, snapshot, random, now)
         self._number = 0
         self._advanced = 0
         self._is_dirty = False
@@ -156,13 +162,9 @@ class Node:
         if core.role is not Role.LEADER:
             election.on_tick(core)
             return
-        election.check_quorum(core)
-        if core.role is Role.LEADER and core.is_disk_stalled():
-            transfer.resign(core)
-        if core.role is Role.LEADER:
-            transfer.on_tick(core)
-            replication.on_tick(core)
-            membership.promote_caught_up(core)
+        for rule in _LEADER_RULES:
+            if core.role is Role.LEADER:
+                rule(core)
 
     def next_deadline_ms(self) -> int:
         """The time of the next `tick` that may do something."""
@@ -283,9 +285,7 @@ class Node:
         if ready is not None:
             core.log.begin_write(ready.number)
             has_writes = bool(ready.entries) or ready.snapshot is not None or ready.must_sync
-            core.writes.append(
-                Write(ready.number, core.term, core.vote, core.now, has_writes)
-            )
+            core.writes.append(Write(ready.number, core.term, core.vote, core.now, has_writes))
         return ready
 
     def advance(self, number: int, now: int) -> None:
@@ -332,8 +332,15 @@ class Node:
             proposals=tuple(core.proposals),
         )
         if not (
-            is_new or entries or snapshot or committed or ready.messages or ready.leadership
-            or ready.messages_after_persist or ready.reads or ready.proposals
+            is_new
+            or entries
+            or snapshot
+            or committed
+            or ready.messages
+            or ready.leadership
+            or ready.messages_after_persist
+            or ready.reads
+            or ready.proposals
         ):
             return None
         core.messages.clear()

@@ -163,6 +163,11 @@ class Progress:
         return True
 
     @property
+    def is_streaming(self) -> bool:
+        """True while entries are pipelined."""
+        return self.state is ProgressState.REPLICATE
+
+    @property
     def is_paused(self) -> bool:
         """True when nothing may be sent now."""
         if self.state is ProgressState.PROBE:

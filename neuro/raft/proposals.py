@@ -15,7 +15,7 @@ from neuro.raft.core import Core, Role
 from neuro.raft.errors import Busy, Code, NotLeader, PayloadTooLarge, RaftError, Transferring
 from neuro.raft.messages import Propose, ProposeReply
 from neuro.raft.ready import ProposalState
-from neuro.raft.types import NOBODY, ENTRY_OVERHEAD_BYTES, EntryKind, LogIndex, RequestId
+from neuro.raft.types import ENTRY_OVERHEAD_BYTES, NOBODY, EntryKind, LogIndex, RequestId
 
 
 def propose(core: Core, payloads: Sequence[bytes]) -> RequestId:

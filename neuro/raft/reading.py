@@ -160,6 +160,4 @@ def _answer(core: Core, read: PendingRead, code: Code) -> None:
 
 
 def _acknowledged_round(core: Core) -> int:
-    return quorum.quorum_value(
-        core.log.configuration, core.peer_values("acked_round", core.round)
-    )
+    return quorum.quorum_value(core.log.configuration, core.peer_values("acked_round", core.round))

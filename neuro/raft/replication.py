@@ -149,11 +149,11 @@ def on_match(core: Core, peer: NodeId, progress: Progress, match: LogIndex) -> N
     """The peer holds everything up to `match` durably."""
     check(match <= core.log.last_index, "a follower acknowledges only what it was sent")
     is_news = progress.acknowledge(match)
-    if progress.state is ProgressState.PROBE:
+    is_log_enough = match + 1 >= core.log.first_index
+    if progress.state is ProgressState.PROBE or (
+        progress.state is ProgressState.SNAPSHOT and is_log_enough
+    ):
         progress.become_replicate()
-    elif progress.state is ProgressState.SNAPSHOT:
-        if progress.match_index + 1 >= core.log.first_index:
-            progress.become_replicate()
     if is_news:
         maybe_commit(core)
     if core.role is Role.LEADER:
@@ -222,9 +222,8 @@ def _send_appends(core: Core, peer: NodeId, progress: Progress) -> None:
         return
     while progress.next_index <= last and not progress.is_paused:
         _send_append(core, peer, progress, with_entries=True)
-        if progress.state is not ProgressState.REPLICATE:
-            return
-    if progress.must_poke or progress.sent_commit < core.log.commit_index:
+    is_behind = progress.must_poke or progress.sent_commit < core.log.commit_index
+    if progress.is_streaming and is_behind:
         _send_append(core, peer, progress, with_entries=False)
 
 

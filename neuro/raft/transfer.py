@@ -52,7 +52,13 @@ def on_tick(core: Core) -> None:
         core.transfer_target = NOBODY
 
 
-def on_timeout_now(core: Core, message: TimeoutNow) -> None:
+def resign_if_disk_stalled(core: Core) -> None:
+    """A leader whose own disk hangs can acknowledge nothing: somebody else should lead."""
+    if core.is_disk_stalled():
+        resign(core)
+
+
+def on_timeout_now(core: Core, _message: TimeoutNow) -> None:
     """The leader wants this member to campaign: no pre-vote, no waiting."""
     if core.role is not Role.LEADER and core.may_campaign():
         election.start_election(core, is_transfer=True)

@@ -63,9 +63,7 @@ class Story:
             now = (node.role.name.lower(), node.term, node.leader, node.commit_index, 0)
             if self._seen.get(member) != now:
                 self._seen[member] = now
-                lines.append(
-                    f"{member} is {now[0]} t{now[1]} leader {now[2]} commit {now[3]}"
-                )
+                lines.append(f"{member} is {now[0]} t{now[1]} leader {now[2]} commit {now[3]}")
             lines += [
                 f"{member} read {self.names.get(read.request, '?')}"
                 f" {read.code.name.lower()} at {read.index}"

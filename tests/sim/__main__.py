@@ -21,6 +21,7 @@ def main() -> int:
     counters: Counter[str] = Counter()
     failed: list[Report] = []
     simulated_ms = check_count = operation_count = heal_ms_max = 0
+    report = Report(0)
     started = time.process_time()
     for seed in range(arguments.seed, arguments.seed + arguments.count):
         report = Simulation(seed, keep_trace=arguments.trace).run()
@@ -43,8 +44,8 @@ def main() -> int:
         f"{arguments.count} seeds, {len(failed)} failed, {operation_count} client calls,"
         f" {check_count} checked events, slowest recovery {heal_ms_max} ms,"
         f" {simulated_ms / 1000:.0f} simulated s in {cpu_s:.1f} CPU s"
-        f" ({simulated_ms / 1000 / max(cpu_s, 1e-9):.0f}x)"
-        + (f", digest {failed[0].digest if failed else report.digest:08x}")
+        f" ({simulated_ms / 1000 / max(cpu_s, 1e-9):.0f}x),"
+        f" digest {(failed[0] if failed else report).digest:08x}"
     )
     return 1 if failed else 0
 

@@ -44,13 +44,10 @@ def _check_new_configuration(ledger: Ledger, entry: Entry, log: RaftLog) -> None
     new = Configuration.from_bytes(entry.data)
     old = log.configuration_at(entry.index - 1)
     at = max(index for index, _ in log._configurations if index < entry.index)
-    committed = max(log.commit_index, max(ledger.committed))
-    require(
-        at <= committed, "one_change_at_a_time", f"{entry.index} while {at} is not committed"
-    )
+    committed = max(log.commit_index, *ledger.committed)
+    require(at <= committed, "one_change_at_a_time", f"{entry.index} while {at} is not committed")
     own_term = (
-        entry.term in ledger.commit_of_term
-        or log.store.term_at(log.commit_index) == entry.term
+        entry.term in ledger.commit_of_term or log.store.term_at(log.commit_index) == entry.term
     )
     require(
         own_term,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from neuro.raft import Role
+from neuro.raft import NOBODY, Role
 from neuro.raft.core import Core
 from neuro.raft.log import RaftLog
 from neuro.raft.messages import Append, InstallSnapshot
@@ -81,6 +81,17 @@ def check_ticked(ledger: Ledger, process: Process) -> None:
         "leader_hears_quorum",
         f"{process.id} leads term {node.term}, hears only {sorted(heard)}",
     )
+    view = ledger.views[process.id]
+    if node._core.transfer_target == NOBODY:
+        view.transfer_since = None
+    elif view.transfer_since is None:
+        view.transfer_since = now
+    else:
+        require(
+            now - view.transfer_since <= options.election_timeout_ms_min + options.heartbeat_ms,
+            "transfer_bounded",
+            f"{process.id} has refused proposals for a transfer since {view.transfer_since}",
+        )
     stalled_ms = process.stalled_ms()
     limit_ms = options.disk_stall_ms_max + options.election_timeout_ms_max
     require(

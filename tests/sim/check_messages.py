@@ -36,6 +36,7 @@ def check_sent(ledger: Ledger, process: Process, message: Message) -> None:
         if message.granted:
             _check_vote(ledger, process, message.term, message.to)
             _check_restriction(ledger, process, message)
+            _check_stickiness(ledger, process, message.to)
     elif isinstance(message, m.RequestVote):
         _check_vote(ledger, process, message.term, process.id)
         _check_pre_vote(ledger, process, message)
@@ -45,6 +46,7 @@ def check_sent(ledger: Ledger, process: Process, message: Message) -> None:
         if message.granted:
             voters = ledger.pre_votes.setdefault((message.to, message.term), set())
             voters.add(process.id)
+            _check_stickiness(ledger, process, message.to)
     else:
         _check_addressee(process, message)
     if isinstance(message, _PROMISES):
@@ -82,6 +84,14 @@ def _check_restriction(ledger: Ledger, process: Process, message: m.VoteReply) -
         candidate >= (log.last_term, log.last_index),
         "election_restriction",
         f"{process.id} votes for {message.to} whose log ends at {candidate}",
+    )
+
+
+def _check_stickiness(ledger: Ledger, process: Process, candidate: int) -> None:
+    require(
+        not ledger.asked_while_fresh.get((process.id, candidate), False),
+        "leader_stickiness",
+        f"{process.id} votes for {candidate}, it had just heard a leader",
     )
 
 

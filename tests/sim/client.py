@@ -59,9 +59,7 @@ class Client:
             expected = None
             if kind == "cas":
                 expected = operation.expected = self.seen.get(key, "")
-            self.command = Command(
-                self.identity, self.sequence, key, operation.value, expected
-            )
+            self.command = Command(self.identity, self.sequence, key, operation.value, expected)
             self.simulation.history.append(operation)
         self.operation = operation
         self.attempt = 0

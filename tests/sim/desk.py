@@ -114,9 +114,7 @@ class Desk:
                 waiting.append((index, key, reply))
         self._ripe = waiting
 
-    def _settle(
-        self, index: int, is_mine: bool, is_local: bool, result: str, reply: Reply
-    ) -> None:
+    def _settle(self, index: int, is_mine: bool, is_local: bool, result: str, reply: Reply) -> None:
         if not is_mine:
             reply("refused" if is_local else "unknown", "")
         elif self._process.machine.is_blind:

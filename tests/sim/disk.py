@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TypeAlias
 
-from neuro.raft import Entry, HardState, SnapshotMeta
+from neuro.raft import Entry, HardState, Ready, SnapshotMeta
+from tests.sim.machine import Machine
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,13 @@ class CompactLog:
     """The log now starts after that position; the rest stays."""
 
     base: SnapshotMeta
+
+
+@dataclass(frozen=True)
+class TakeSnapshot:
+    """A snapshot of the own state machine on its way to the disk."""
+
+    file: SnapshotFile
 
 
 Record: TypeAlias = SnapshotFile | ResetLog | CompactLog | Entry | HardState
@@ -117,3 +125,16 @@ class Disk:
             self.image.apply(record)
         self.batch.clear()
         return lost
+
+
+def records_of(ready: Ready, snapshot_data: bytes) -> list[Record]:
+    """What a Ready makes durable, in the order that `neuro.raft` prescribes."""
+    records: list[Record] = []
+    if ready.snapshot is not None:
+        meta = ready.snapshot
+        data = snapshot_data or Machine.blind_at(meta.index).to_bytes()
+        records += [SnapshotFile(meta, data), ResetLog(meta)]
+    records.extend(ready.entries)
+    if ready.hard_state is not None:
+        records.append(ready.hard_state)
+    return records

@@ -39,6 +39,7 @@ class MemberView:
         self.led_term = 0
         self.led_since = 0
         self.tail_index = 0
+        self.transfer_since: int | None = None
         self.match: dict[int, int] = {}
         self.configuration = configuration
 
@@ -65,6 +66,8 @@ class Ledger:
         self.acknowledged_index = 0
         self.healed_loss_count = 0
         self.removed: set[int] = set()
+        self.heard_leader: dict[int, int] = {}
+        self.asked_while_fresh: dict[tuple[int, int], bool] = {}
         self.heard: dict[tuple[int, int], int] = {}
         self.views: dict[int, MemberView] = {}
 

@@ -12,6 +12,8 @@ dissertation's.
     leader_completeness      a leader holds what earlier terms committed           3.2
     leader_hears_quorum      a leader without an answering quorum steps down       6.2
     leader_disk_works        a leader whose disk hangs steps down
+    leader_stickiness        nobody votes who has just heard a leader               4.2.3
+    transfer_bounded         a transfer ends within an election timeout             3.10
     leader_stability         without faults the leader stays                       9.6
     pre_vote_won             nobody raises the term that a quorum did not ask to   9.6
     log_shrinks_by_conflict  a log loses its tail to a leader's append only         3.5
@@ -59,7 +61,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from neuro.raft import Entry, Message, Ready, SnapshotMeta
-from neuro.raft.messages import AppendReply, HeartbeatReply
+from neuro.raft.messages import (
+    LEADER_MESSAGES,
+    AppendReply,
+    HeartbeatReply,
+    PreVote,
+    RequestVote,
+)
 from tests.sim import check_log, check_member, check_messages
 from tests.sim.ledger import Ledger, MemberView, require
 
@@ -86,6 +94,7 @@ class Monitor:
         view.commit = node.commit_index
         view.last_index = node.last_index
         ledger.views[process.id] = view
+        ledger.heard_leader.pop(process.id, None)
         for key in [key for key in ledger.heard if key[0] == process.id]:
             del ledger.heard[key]
         check_log.check_boot(ledger, process)
@@ -97,9 +106,7 @@ class Monitor:
     def on_ready(self, process: Process, ready: Ready) -> None:
         """New entries reach the log of a member."""
         if ready.entries and process.node is not None:
-            check_log.check_entries(
-                self.ledger, process, ready.entries, process.node._core.log
-            )
+            check_log.check_entries(self.ledger, process, ready.entries, process.node._core.log)
 
     def on_send(self, process: Process, message: Message) -> None:
         """A message leaves."""
@@ -110,6 +117,16 @@ class Monitor:
         is_answer = isinstance(message, (AppendReply, HeartbeatReply))
         if is_answer and process.node is not None and message.term == process.node.term:
             self.ledger.heard[process.id, message.sender] = process.local_now
+        elif isinstance(message, LEADER_MESSAGES):
+            if process.node is not None and message.term >= process.node.term:
+                self.ledger.heard_leader[process.id] = process.local_now
+        elif isinstance(message, (PreVote, RequestVote)):
+            is_forced = isinstance(message, RequestVote) and message.transfer
+            heard = self.ledger.heard_leader.get(process.id, -(1 << 40))
+            is_fresh = process.local_now - heard < process.options.election_timeout_ms_min
+            self.ledger.asked_while_fresh[process.id, message.sender] = (
+                is_fresh and not is_forced and process.node is not None
+            )
 
     def on_apply(self, process: Process, entry: Entry) -> None:
         """A member applied an entry."""

@@ -8,27 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from neuro.raft import EMPTY_BASE, Change, ChangeKind, RaftError
-from tests.sim.machine import Command
+from neuro.raft import Change, ChangeKind
 from tests.sim.network import Weather
+from tests.sim.operators import PROCESS_COUNT_MAX, Operators
 
 if TYPE_CHECKING:
     from tests.sim.process import Process
     from tests.sim.simulation import Simulation
 
-PROCESS_COUNT_MAX = 12
-BURST_CLIENT = 0
 
-
-class Nemesis:
+class Nemesis(Operators):
     """The faults of one run."""
 
     def __init__(self, simulation: Simulation) -> None:
-        self.simulation = simulation
-        self.world = simulation.world
-        self.random = self.world.random("nemesis")
-        self.is_on = True
-        self._burst_sequence = 0
+        super().__init__(simulation)
         self._faults: dict[str, Callable[[], bool]] = {
             name: getattr(self, f"_do_{name}") for name in simulation.swarm.faults
         }
@@ -44,9 +37,7 @@ class Nemesis:
         simulation = self.simulation
         simulation.network.heal()
         for process in simulation.processes.values():
-            process.disk.hung_until = 0
-            process.disk.slow_until = 0
-            process.disk.fails_next_sync = False
+            process.heal_disk()
             process.clock.set_rate(1_000, self.world.now)
             process.retime()
             process.resume()
@@ -60,34 +51,9 @@ class Nemesis:
         if self._faults[name]():
             self.world.counters[name] += 1
             self.world.note(f"fault {name}")
-        self.world.after(1 + self.random.randrange(2 * self.simulation.swarm.fault_gap_ms),
-                         self._strike)
-
-    # -- whom
-
-    def _running(self) -> list[Process]:
-        return [p for p in self.simulation.processes.values() if p.node is not None]
-
-    def _victim(self) -> Process | None:
-        running = self._running()
-        leaders = [p for p in running if p.is_leader]
-        if leaders and self.random.randrange(2):
-            return self.random.choice(leaders)
-        return self.random.choice(running) if running else None
-
-    def _leader(self) -> Process | None:
-        leaders = [p for p in self._running() if p.is_leader and not p.is_paused]
-        if not leaders:
-            return None
-        if self.random.randrange(5) == 0:
-            return self.random.choice(leaders)
-        return max(leaders, key=lambda p: p.node.term if p.node else 0)
-
-    def _duration(self) -> int:
-        return self.random.choice((100, 400, 900, 1_800, 3_500)) + self.random.randrange(200)
-
-    def _ids(self) -> list[int]:
-        return list(self.simulation.processes)
+        self.world.after(
+            1 + self.random.randrange(2 * self.simulation.swarm.fault_gap_ms), self._strike
+        )
 
     # -- processes
 
@@ -108,9 +74,6 @@ class Nemesis:
             process.crash()
             self.world.after(back + self.random.randrange(300), self._restart, process)
         return True
-
-    def _restart(self, process: Process) -> None:
-        process.start()
 
     def _do_pause(self) -> bool:
         victim = self._victim()
@@ -272,110 +235,6 @@ class Nemesis:
     def _set_rate(self, process: Process, rate: int) -> None:
         process.clock.set_rate(rate, self.world.now)
         process.retime()
-
-    # -- operators
-
-    def _do_transfer(self) -> bool:
-        leader = self._leader()
-        if leader is None or leader.node is None:
-            return False
-        target = self.random.choice(leader.node.configuration.members() or (0,))
-        try:
-            leader.node.transfer_leadership(target, leader.local_now)
-        except RaftError:
-            return False
-        leader.run(lambda: None)
-        return True
-
-    def _do_snapshot(self) -> bool:
-        victim = self._victim()
-        if victim is None or victim.is_paused or victim.is_busy_with_snapshot():
-            return False
-        victim.run(victim.take_snapshot)
-        return True
-
-    def _do_campaign(self) -> bool:
-        victim = self._victim()
-        if victim is None or victim.node is None or self.random.randrange(3):
-            return False
-        victim.run(victim.node.campaign, victim.local_now)
-        return True
-
-    def _do_burst(self) -> bool:
-        """Many commands at once, at anybody who believes to lead: logs diverge."""
-        leaders = [p for p in self._running() if p.is_leader and not p.is_paused]
-        if not leaders:
-            return False
-        leader = self.random.choice(leaders)
-        for _ in range(2 + self.random.randrange(20)):
-            self._burst_sequence += 1
-            value = str(self._burst_sequence)
-            command = Command(BURST_CLIENT, self._burst_sequence, "burst", value)
-            leader.write(command, lambda outcome, value: None)
-        return True
-
-    def _do_member_add(self) -> bool:
-        """Sometimes under an id that was removed, which must be refused."""
-        removed = sorted(self.simulation.monitor.ledger.removed)
-        if removed and self.random.randrange(3) == 0:
-            node = self.random.choice(removed)
-            return self._change(lambda: [Change(ChangeKind.ADD_VOTER, node)])
-        return self._change(lambda: [Change(ChangeKind.ADD_VOTER, self._new_process())])
-
-    def _do_member_learner(self) -> bool:
-        promote = bool(self.random.randrange(3))
-        return self._change(
-            lambda: [Change(ChangeKind.ADD_LEARNER, self._new_process(), promote=promote)]
-        )
-
-    def _do_member_witness(self) -> bool:
-        if self.random.randrange(3):
-            return False
-        return self._change(lambda: [Change(ChangeKind.ADD_WITNESS, self._new_process())])
-
-    def _do_member_remove(self) -> bool:
-        return self._change(lambda: [Change(ChangeKind.REMOVE, self._some_member())])
-
-    def _do_member_demote(self) -> bool:
-        return self._change(
-            lambda: [
-                Change(ChangeKind.DEMOTE, self._some_member(), promote=bool(self.random.randrange(2)))
-            ]
-        )
-
-    def _do_member_replace(self) -> bool:
-        return self._change(
-            lambda: [
-                Change(ChangeKind.REMOVE, self._some_member()),
-                Change(ChangeKind.ADD_VOTER, self._new_process()),
-            ]
-        )
-
-    def _some_member(self) -> int:
-        leader = self._leader()
-        members = leader.node.configuration.members() if leader and leader.node else ()
-        return self.random.choice(members or (1,))
-
-    def _new_process(self) -> int:
-        return self.simulation.add_process(EMPTY_BASE)
-
-    def _change(self, changes: Callable[[], list[Change]]) -> bool:
-        leader = self._leader()
-        simulation = self.simulation
-        if leader is None or leader.node is None or simulation.wiped_members():
-            return False
-        if len(simulation.processes) >= PROCESS_COUNT_MAX:
-            return False
-        return self._propose(leader, changes())
-
-    def _propose(self, leader: Process, changes: list[Change]) -> bool:
-        assert leader.node is not None
-        try:
-            leader.node.propose_change(changes, leader.local_now)
-        except RaftError:
-            return False
-        leader.run(lambda: None)
-        return True
 
     def _clean_up(self) -> None:
         """After healing, the operator removes members that are gone for good."""

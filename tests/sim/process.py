@@ -7,7 +7,7 @@ anything about consensus.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,15 @@ from neuro.raft import (
 from neuro.raft.messages import InstallSnapshot
 from tests.sim.clock import Clock
 from tests.sim.desk import Desk, Reply
-from tests.sim.disk import CompactLog, Disk, Image, Record, ResetLog, SnapshotFile
+from tests.sim.disk import (
+    CompactLog,
+    Disk,
+    Image,
+    Record,
+    SnapshotFile,
+    TakeSnapshot,
+    records_of,
+)
 from tests.sim.ledger import Violation
 from tests.sim.machine import Command, Machine
 
@@ -34,13 +42,6 @@ if TYPE_CHECKING:
 
 READY_COUNT_MAX = 2_000
 """More Readies than that after one event would be a member that never comes to rest."""
-
-
-@dataclass(frozen=True)
-class TakeSnapshot:
-    """A snapshot of the state machine on its way to the disk."""
-
-    file: SnapshotFile
 
 
 class Process:
@@ -70,6 +71,7 @@ class Process:
         self._timer_at: int | None = None
         self._incoming: dict[tuple[int, int], bytes] = {}
         self._write_started_ms = 0
+        self._write_id = 0
         self.handled: Message | None = None
         self.desk = Desk(self, simulation.monitor)
 
@@ -81,6 +83,9 @@ class Process:
             return
         self.epoch += 1
         self.is_paused = False
+        if self.simulation.swarm.is_pre_vote_mixed:
+            pre_vote = bool(self.random.randrange(2))
+            self.options = replace(self.options, pre_vote=pre_vote)
         rate = self.clock.rate or 1_000
         self.clock = Clock(self.world.now, self.random.randrange(1 << 20), rate)
         image = self.disk.image
@@ -235,6 +240,8 @@ class Process:
             self._send(message)
         if ready.leadership is not None and not ready.leadership.is_leader:
             self.desk.on_leadership_lost()
+        elif ready.leadership is not None:
+            self.simulation.on_new_leader()
         for proposal in ready.proposals:
             self.desk.on_proposal(proposal, self.machine)
         for entry in ready.committed:
@@ -272,7 +279,10 @@ class Process:
         must_sync = False
         for item in self._writing:
             if isinstance(item, Ready):
-                records.extend(self._records(item))
+                data = b""
+                if item.snapshot is not None:
+                    data = self._incoming[item.snapshot.index, item.snapshot.term]
+                records.extend(records_of(item, data))
                 must_sync = must_sync or item.must_sync
             elif isinstance(item, TakeSnapshot):
                 records.append(item.file)
@@ -283,7 +293,8 @@ class Process:
         if not must_sync:
             self._on_synced(self.epoch)
             return
-        self.world.at(self.world.now + self._latency_ms(), self._end_sync, self.epoch)
+        self._write_id += 1
+        self.world.after(self._latency_ms(), self._end_sync, self.epoch, self._write_id)
 
     def _latency_ms(self) -> int:
         latency = 1 + self.random.randrange(3)
@@ -293,20 +304,15 @@ class Process:
             latency += self.disk.hung_until - self.world.now
         return latency
 
-    def _records(self, ready: Ready) -> list[Record]:
-        records: list[Record] = []
-        if ready.snapshot is not None:
-            meta = ready.snapshot
-            data = self._incoming[meta.index, meta.term]
-            data = data or Machine.blind_at(meta.index).to_bytes()
-            records += [SnapshotFile(meta, data), ResetLog(meta)]
-        records.extend(ready.entries)
-        if ready.hard_state is not None:
-            records.append(ready.hard_state)
-        return records
+    def heal_disk(self) -> None:
+        """The disk is fast and whole again; what it was busy with ends now."""
+        self.disk.hung_until = self.disk.slow_until = 0
+        self.disk.fails_next_sync = False
+        if self._writing:
+            self.world.after(1, self._end_sync, self.epoch, self._write_id)
 
-    def _end_sync(self, epoch: int) -> None:
-        if epoch != self.epoch:
+    def _end_sync(self, epoch: int, write_id: int) -> None:
+        if epoch != self.epoch or write_id != self._write_id or not self._writing:
             return
         if self.disk.fails_next_sync:
             self.world.counters["disk_eio_fsync"] += 1
@@ -329,7 +335,7 @@ class Process:
                     self._send(message)
             elif isinstance(item, TakeSnapshot):
                 self._compact(item.file.meta)
-        if self.node is not None and number:
+        if number:
             self.node.advance(number, self.local_now)
         self._pump_after_sync()
 

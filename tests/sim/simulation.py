@@ -13,8 +13,8 @@ from neuro.checks import InvariantError
 from neuro.raft import Configuration, SnapshotMeta, found_group
 from neuro.raft.messages import Message
 from tests.sim.client import Client
-from tests.sim.linearizability import Operation, find_violation
 from tests.sim.ledger import Violation, require
+from tests.sim.linearizability import Operation, find_violation
 from tests.sim.monitor import Monitor
 from tests.sim.nemesis import Nemesis
 from tests.sim.network import Network
@@ -216,6 +216,16 @@ class Simulation:
         self.processes[self._next_id] = process
         process.start()
         return self._next_id
+
+    def on_new_leader(self) -> None:
+        """Clients read at once, also from whoever has not noticed that it was replaced."""
+        for delay_ms in (1, 4, 15, 60, 250, 800):
+            self.world.after(delay_ms, self._probe_leaders)
+
+    def _probe_leaders(self) -> None:
+        for process in list(self.processes.values()):
+            if process.is_leader:
+                process.read("probe", lambda outcome, value: None)
 
     def tick_history(self) -> int:
         """A point in the clients' history; every one is different."""

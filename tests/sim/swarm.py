@@ -39,6 +39,7 @@ FAULTS = (
     "unreachable",
     "campaign",
     "burst",
+    "usurp",
 )
 
 
@@ -53,6 +54,7 @@ class Swarm:
     snapshot_every: int
     entry_count_kept: int
     client_count: int
+    is_pre_vote_mixed: bool
     key_count: int
     think_ms_max: int
 
@@ -67,7 +69,7 @@ def draw_swarm(chance: Random) -> Swarm:
         heartbeat_ms=100,
         election_timeout_ms_min=500,
         election_timeout_ms_max=1_000,
-        pre_vote=chance.randrange(8) != 0,
+        pre_vote=chance.randrange(4) != 0,
         lease_reads=lease_reads,
         append_bytes_max=chance.choice((200, 1_000, 1 << 20)),
         inflight_count_max=chance.choice((1, 3, 64)),
@@ -87,6 +89,7 @@ def draw_swarm(chance: Random) -> Swarm:
         snapshot_every=chance.choice((5, 20, 60, 10_000)),
         entry_count_kept=chance.choice((0, 3, 20)),
         client_count=chance.choice((2, 4, 6)),
+        is_pre_vote_mixed=chance.randrange(4) == 0,
         key_count=chance.choice((1, 2, 5)),
         think_ms_max=chance.choice((50, 200, 600)),
     )

@@ -11,6 +11,7 @@ import statistics
 import sys
 import types
 from collections.abc import Sequence
+from pathlib import Path
 
 from tests.sim.mutants.catalogue import MUTANTS, Edit, Mutant
 
@@ -35,8 +36,7 @@ class _Planter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: types.ModuleType) -> None:
         assert module.__file__ is not None
-        with open(module.__file__, encoding="utf-8") as file:
-            source = file.read()
+        source = Path(module.__file__).read_text(encoding="utf-8")
         for edit in self._edits:
             if edit.module == module.__name__:
                 source = plant(source, edit)
@@ -60,6 +60,9 @@ def hunt(mutant: Mutant, seeds_max: int, first_seed: int = 1) -> tuple[int, str]
     Returns:
         How many seeds it took (0: not caught) and the invariant that caught it.
     """
+    for name in [*sys.modules]:
+        if name.startswith(("neuro.raft", "tests.sim.")) and ".mutants" not in name:
+            del sys.modules[name]
     sys.meta_path.insert(0, _Planter(mutant.edits))
     from tests.sim.simulation import Simulation
 

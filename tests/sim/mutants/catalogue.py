@@ -207,15 +207,6 @@ MUTANTS = (
         "    elif isinstance(message, m.LEADER_MESSAGES):",
         "    elif message.term < 0:",
     ),
-    _raft(
-        22,
-        "a refused pre-vote does not tell the newer term",
-        "election",
-        "    if core.role is not Role.PRE_CANDIDATE:\n        return\n"
-        "    if message.granted and",
-        "    if core.role is not Role.PRE_CANDIDATE or not message.granted:\n        return\n"
-        "    if message.granted and",
-    ),
     Mutant(
         22,
         "pre-vote deadlock between log and term",
@@ -275,9 +266,9 @@ MUTANTS = (
     _raft(
         28,
         "a hung disk does not cost leadership",
-        "node",
-        "if core.role is Role.LEADER and core.is_disk_stalled():",
-        "if core.role is not Role.LEADER:",
+        "transfer",
+        "    if core.is_disk_stalled():\n        resign(core)",
+        "    pass",
     ),
     _raft(
         30,
@@ -300,12 +291,21 @@ MUTANTS = (
         "        core.transfer_target = NOBODY\n\n\ndef on_timeout_now",
         "        pass\n\n\ndef on_timeout_now",
     ),
-    _raft(
+    Mutant(
         33,
         "leadership is offered to learners",
-        "transfer",
-        "    if target == core.id or target not in configuration.voters:",
-        "    if target == core.id or target not in configuration.members():",
+        (
+            Edit(
+                "neuro.raft.transfer",
+                "    if target == core.id or target not in configuration.voters:",
+                "    if target == core.id or target not in configuration.members():",
+            ),
+            Edit(
+                "neuro.raft.transfer",
+                "    if not configuration.may_lead(target):\n        raise",
+                "    if target in configuration.witnesses:\n        raise",
+            ),
+        ),
     ),
     _raft(
         35,
@@ -328,13 +328,6 @@ MUTANTS = (
         "reading",
         "core.log.commit_index, core.round + 1)",
         "core.log.commit_index, core.round)",
-    ),
-    _raft(
-        37,
-        "request ids repeat after a restart",
-        "core",
-        "random.getrandbits(31) << 32",
-        "random.getrandbits(31) * 0",
     ),
     _raft(
         38,
@@ -370,8 +363,8 @@ MUTANTS = (
         41,
         "one acknowledgement confirms a read",
         "reading",
-        "    return quorum.quorum_value(\n"
-        '        core.log.configuration, core.peer_values("acked_round", core.round)\n    )',
+        "    return quorum.quorum_value("
+        'core.log.configuration, core.peer_values("acked_round", core.round))',
         '    return max(core.peer_values("acked_round", 0).values())',
     ),
     _raft(
@@ -478,8 +471,8 @@ MUTANTS = (
         52,
         "promotion needs entries after the snapshot",
         "membership",
-        "        if is_alive and is_streaming and",
-        "        if is_alive and is_streaming and len(progress.inflight) and",
+        "        if is_alive and progress.is_streaming and",
+        "        if is_alive and progress.is_streaming and len(progress.inflight) and",
     ),
     _raft(
         53,
