@@ -186,7 +186,7 @@ class RealDisk:
             ) from error
 
     def names(self) -> list[str]:
-        return sorted(name for name in os.listdir(self._path) if name != LOCK_NAME)
+        return sorted(path.name for path in self._path.iterdir() if path.name != LOCK_NAME)
 
     def open(self, name: str) -> DiskFile:
         return RealFile(os.open(self._path / name, os.O_RDWR | os.O_CLOEXEC))

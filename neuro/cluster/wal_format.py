@@ -6,14 +6,16 @@ A segment is a row of batches, each written by one write and made durable by one
 zeros. Every batch begins at a multiple of 32 bytes with a header of 32 bytes, so a header
 never straddles a sector:
 
-    nonce u64 | offset u64 | body bytes u32 | record count u32 | previous crc u32 | crc u32
+    nonce u32 | header crc u32 | offset u64
+    body bytes u32 | record count u32 | previous crc u32 | body crc u32
 
-`crc` is the CRC32C of the header before it and of the body; `previous crc` is that of the
-batch before, also across segments: a chain, so an old sector that comes back is noticed. `offset` is
-the batch's own, `nonce` the segment's: a sector written elsewhere is noticed too. The first
-batch begins with a SEGMENT record. Integers are little-endian.
+`body crc` is the CRC32C of the body, going on from `previous crc`, which is that of the batch
+before, also across segments: a chain, so an old sector that comes back is noticed. `header
+crc` covers the rest of the header. `offset` is the batch's own, `nonce` the segment's: a
+sector written elsewhere is noticed too. The first batch is a SEGMENT record. Integers are
+little-endian; a body ends with a byte that is not zero.
 
-    record = body bytes u32 | kind u8 | body
+    body = record ... 0xFF          record = body bytes u32 | kind u8 | body
 
 The last batch may be torn by a crash: it was never acknowledged, and is cut. Torn means that
 a part of it was not written: its end, or whole sectors, are zeros. Anything else is damage,
@@ -37,8 +39,10 @@ FORMAT_VERSION: Final = 1
 ALIGN_BYTES: Final = 32
 SECTOR_BYTES: Final = 512
 BATCH_BYTES_MAX: Final = 1 << 30
-_HEADER: Final = struct.Struct("<QQIIII")
-_HEADER_CRCLESS: Final = struct.Struct("<QQIII")
+HEADER_BYTES: Final = 32
+END_MARK: Final = b"\xff"
+_HEADER: Final = struct.Struct("<IIQIIII")
+_HEADER_REST: Final = struct.Struct("<QIIII")
 _RECORD: Final = struct.Struct("<IB")
 _ENTRY: Final = struct.Struct("<IBQQB")
 _ENTRY_BODY: Final = struct.Struct("<QQB")
@@ -118,44 +122,53 @@ def encode_records(records: list[Record]) -> bytes:
             kind, text = _encode_text(record)
             add(_RECORD.pack(len(text), kind))
             add(text)
+    add(END_MARK)
     return b"".join(parts)
 
 
 def frame_batch(nonce: int, offset: int, count: int, previous_crc: int, body: bytes) -> bytes:
     """A batch as it is written at `offset`, padded to the next header."""
-    head = _HEADER_CRCLESS.pack(nonce, offset, len(body), count, previous_crc)
-    crc = crc32c(body, crc32c(head))
-    padding = -len(body) % ALIGN_BYTES
-    return b"".join((head, crc.to_bytes(4, "little"), body, bytes(padding)))
+    rest = _HEADER_REST.pack(offset, len(body), count, previous_crc, crc32c(body, previous_crc))
+    mark = nonce.to_bytes(4, "little")
+    header_crc = crc32c(rest, nonce).to_bytes(4, "little")
+    return b"".join((mark, header_crc, rest, body, bytes(-len(body) % ALIGN_BYTES)))
 
 
-def batch_crc(batch: bytes) -> int:
-    """The crc in a framed batch's header."""
+def body_crc(batch: bytes) -> int:
+    """The body crc in a framed batch's header: the next link of the chain."""
     return int.from_bytes(batch[28:32], "little")
 
 
 def nonce_of(segment: bytes) -> int:
     """The nonce in a segment's first header."""
-    return int.from_bytes(segment[:8], "little")
+    return int.from_bytes(segment[:4], "little")
 
 
 def read_batch(segment: bytes, offset: int, nonce: int) -> Batch | None:
     """The valid batch at that offset, whatever its place in the chain; None when it is not one."""
-    if offset + _HEADER.size > len(segment):
-        return None
-    found, at, body_bytes, count, previous_crc, crc = _HEADER.unpack_from(segment, offset)
-    start = offset + _HEADER.size
+    body_bytes = _body_bytes(segment, offset, nonce)
+    start = offset + HEADER_BYTES
     stop = start + body_bytes
-    if found != nonce or at != offset or stop > len(segment):
+    if body_bytes == 0 or stop > len(segment):
         return None
-    view = memoryview(segment)
-    if crc32c(view[start:stop], crc32c(view[offset : start - 4])) != crc:
+    _, _, _, _, count, previous_crc, crc = _HEADER.unpack_from(segment, offset)
+    if crc32c(memoryview(segment)[start:stop], previous_crc) != crc:
         return None
-    records = tuple(_decode_records(segment, start, stop))
+    records = tuple(_decode_records(segment, start, stop - len(END_MARK)))
     if len(records) != count:
         return None
-    end = min(stop + -body_bytes % ALIGN_BYTES, len(segment))
+    end = stop + -body_bytes % ALIGN_BYTES
     return Batch(offset, end, crc, previous_crc, records)
+
+
+def _body_bytes(segment: bytes, offset: int, nonce: int) -> int:
+    """The length of the body that the header there announces; 0 when the header is not valid."""
+    header = segment[offset : offset + HEADER_BYTES]
+    if len(header) < HEADER_BYTES:
+        return 0
+    found, header_crc, at, body_bytes, _, _, _ = _HEADER.unpack(header)
+    is_valid = found == nonce and at == offset and crc32c(header[8:], nonce) == header_crc
+    return body_bytes if is_valid else 0
 
 
 def is_torn(segment: bytes, offset: int) -> bool:
@@ -169,20 +182,18 @@ def is_torn(segment: bytes, offset: int) -> bool:
     nonce = nonce_of(segment)
     if _has_batch_after(segment, offset, nonce):
         return False
-    header = segment[offset : offset + _HEADER.size]
-    if data_end <= offset + _HEADER.size or not any(header):
+    header = segment[offset : offset + HEADER_BYTES]
+    if data_end < offset + HEADER_BYTES or not any(header):
         return True
-    found, at, body_bytes, _, _, _ = _HEADER.unpack(header.ljust(_HEADER.size, b"\0"))
-    if found != nonce or at != offset:
+    body_bytes = _body_bytes(segment, offset, nonce)
+    stop = offset + HEADER_BYTES + body_bytes
+    if body_bytes == 0:
         return False
-    stop = offset + _HEADER.size + body_bytes
-    if stop > len(segment) or data_end < stop:
-        return True
-    return _has_empty_sector(segment, offset, stop)
+    return data_end < stop or _has_empty_sector(segment, offset, stop)
 
 
 def _has_batch_after(segment: bytes, offset: int, nonce: int) -> bool:
-    mark = nonce.to_bytes(8, "little")
+    mark = nonce.to_bytes(4, "little")
     at = segment.find(mark, offset + 1)
     while at != -1:
         if at % ALIGN_BYTES == 0 and read_batch(segment, at, nonce) is not None:
