@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         FrameDecoder,
         FrameEncoder,
     )
+    from neuro._core.raftlog import RECORD_HEADER_BYTES, RaftLogStore, agreed_index
     from neuro._core.slab import (
         AUTHORIZED_OK,
         BODILESS,
@@ -84,6 +85,7 @@ __all__ = [
     "OUTCOME_STALE",
     "PAGE_BYTES",
     "PREFETCHED",
+    "RECORD_HEADER_BYTES",
     "TIME_NEVER",
     "WRITE_HIGH_BYTES",
     "BodyEvent",
@@ -94,10 +96,12 @@ __all__ = [
     "FRAME_BYTES_MAX",
     "Fill",
     "Object",
+    "RaftLogStore",
     "RequestEvent",
     "STRING_BYTES_MAX",
     "Slab",
     "WritableEvent",
+    "agreed_index",
     "check_abi_version",
     "crc32c",
     "load",
@@ -107,7 +111,7 @@ ABI_VERSION = 1
 """The NC_ABI_VERSION of zig/include/neurocache.h that this package is written for."""
 
 _LINKED_MODULE = "neuro._core.slab"
-_UNLINKED_MODULES = ("neuro._core.checksum", "neuro._core.frame")
+_UNLINKED_MODULES = ("neuro._core.checksum", "neuro._core.frame", "neuro._core.raftlog")
 """Plain Cython without the native library: a client of a node need not load a slab for it."""
 _MODULE_OF_NAME = {
     "neuro._core.checksum": "crc32c",
@@ -124,6 +128,7 @@ _MODULE_OF_NAME = {
         "DEPTH_MAX FRAME_BYTES_MAX HEADER_BYTES ITEM_COUNT_MAX JSON MSGPACK STRING_BYTES_MAX "
         "FrameDecoder FrameEncoder"
     ),
+    "neuro._core.raftlog": "RECORD_HEADER_BYTES RaftLogStore agreed_index",
 }
 _MODULES = {name: module for module, names in _MODULE_OF_NAME.items() for name in names.split()}
 # Event is a union that exists for type checkers only.

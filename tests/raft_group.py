@@ -56,10 +56,11 @@ class Group:
         learners: Iterable[int] = (),
         witnesses: Iterable[int] = (),
         options: Options | None = None,
-        store: Callable[[], LogStore] | None = None,
+        store: Callable[[Sequence[Entry], int, int], LogStore] = MemoryLogStore,
     ) -> None:
         self.now = 0
         self.options = options or Options()
+        self._make_store = store
         self.pending: list[Message] = []
         self.cut: set[tuple[int, int]] = set()
         self.sent: list[Message] = []
@@ -97,7 +98,7 @@ class Group:
             Random(member),
             self.now,
             options=self.options,
-            store=MemoryLogStore(image.entries, image.base.index, image.base.term),
+            store=self._make_store(image.entries, image.base.index, image.base.term),
             hard_state=image.hard_state,
             snapshot=image.snapshot.meta if image.snapshot else None,
         )

@@ -288,8 +288,8 @@ MUTANTS = (
         32,
         "a failed transfer blocks proposals for ever",
         "transfer",
-        "        core.transfer_target = NOBODY\n\n\ndef on_timeout_now",
-        "        pass\n\n\ndef on_timeout_now",
+        "        core.transfer_target = NOBODY\n\n\ndef resign_if",
+        "        pass\n\n\ndef resign_if",
     ),
     Mutant(
         33,
