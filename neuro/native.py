@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from neuro.errors import NativeMismatch, NativeMissing
 
 if TYPE_CHECKING:
+    from neuro._core.checksum import crc32c
     from neuro._core.engine import (
         ACCESS_RECORD_BYTES,
         OUTCOME_BYPASS,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
         RequestEvent,
         WritableEvent,
     )
-    from neuro._core.checksum import crc32c
     from neuro._core.frame import (
         DEPTH_MAX,
         FRAME_BYTES_MAX,

@@ -33,17 +33,19 @@ _RULES: Final[dict[type[m.Message], Callable[[Core, Any], None]]] = {
     m.ReadReply: reading.on_read_reply,
 }
 _ANY_TERM: Final = (m.Propose, m.ProposeReply, m.ReadRequest, m.ReadReply)
-"""Clients' business, which an older term does not make wrong."""
+"""Clients' business: it proves nothing about terms, and an older one does not make it wrong."""
 
 
 def dispatch(core: Core, message: m.Message) -> None:
     """Applies the term rules, then the message's own rule."""
     check(message.to == core.id, "the message is for this member")
     check(message.sender != core.id, "no member writes to itself")
-    if message.term > core.term:
+    if isinstance(message, _ANY_TERM):
+        pass
+    elif message.term > core.term:
         if not _take_higher_term(core, message):
             return
-    elif message.term < core.term and not isinstance(message, _ANY_TERM):
+    elif message.term < core.term:
         _answer_lower_term(core, message)
         return
     _RULES[type(message)](core, message)

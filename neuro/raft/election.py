@@ -120,7 +120,11 @@ def on_request_vote(core: Core, message: RequestVote) -> None:
     Source: dissertation sections 3.4 and 3.6.1.
     """
     is_free = core.vote == message.sender or (core.vote == NOBODY and core.leader == NOBODY)
-    granted = is_free and core.log.is_up_to_date(message.last_index, message.last_term)
+    # Here too, not only where a newer term is adopted: this member may have learnt the term
+    # from somebody else meanwhile, and the leader it heard may count on its lease.
+    may_vote = message.transfer or not core.has_fresh_leader()
+    is_up_to_date = core.log.is_up_to_date(message.last_index, message.last_term)
+    granted = is_free and may_vote and is_up_to_date
     if granted:
         core.vote = message.sender
         core.reset_election_deadline()

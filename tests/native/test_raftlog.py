@@ -148,7 +148,7 @@ def test_records_with_falling_terms_or_unknown_kinds_are_refused() -> None:
 
 
 @pytest.mark.parametrize("store", [RaftLogStore, MemoryLogStore])
-def test_misuse_stops_the_process(store: type[RaftLogStore] | type[MemoryLogStore]) -> None:
+def test_misuse_stops_the_process(store: type[RaftLogStore | MemoryLogStore]) -> None:
     log = store((Entry(1, 2, EntryKind.NO_OP, b""),))
     with pytest.raises(InvariantError):
         log.append((Entry(3, 2, EntryKind.NO_OP, b""),))

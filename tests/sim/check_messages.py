@@ -36,7 +36,7 @@ def check_sent(ledger: Ledger, process: Process, message: Message) -> None:
         if message.granted:
             _check_vote(ledger, process, message.term, message.to)
             _check_restriction(ledger, process, message)
-            _check_stickiness(ledger, process, message.to)
+            _check_stickiness(ledger, process, message)
     elif isinstance(message, m.RequestVote):
         _check_vote(ledger, process, message.term, process.id)
         _check_pre_vote(ledger, process, message)
@@ -46,7 +46,7 @@ def check_sent(ledger: Ledger, process: Process, message: Message) -> None:
         if message.granted:
             voters = ledger.pre_votes.setdefault((message.to, message.term), set())
             voters.add(process.id)
-            _check_stickiness(ledger, process, message.to)
+            _check_stickiness(ledger, process, message)
     else:
         _check_addressee(process, message)
     if isinstance(message, _PROMISES):
@@ -87,11 +87,15 @@ def _check_restriction(ledger: Ledger, process: Process, message: m.VoteReply) -
     )
 
 
-def _check_stickiness(ledger: Ledger, process: Process, candidate: int) -> None:
+def _check_stickiness(
+    ledger: Ledger, process: Process, message: m.VoteReply | m.PreVoteReply
+) -> None:
+    kind = m.RequestVote if isinstance(message, m.VoteReply) else m.PreVote
+    key = (process.id, message.to, message.term, kind)
     require(
-        not ledger.asked_while_fresh.get((process.id, candidate), False),
+        not ledger.asked_while_fresh.get(key, False),
         "leader_stickiness",
-        f"{process.id} votes for {candidate}, it had just heard a leader",
+        f"{process.id} votes for {message.to}, it had just heard a leader",
     )
 
 

@@ -5,6 +5,7 @@ Owns the durable image and the batch under way. Never decides when to write.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import TypeAlias
@@ -127,12 +128,33 @@ class Disk:
         return lost
 
 
-def records_of(ready: Ready, snapshot_data: bytes) -> list[Record]:
+def gather(
+    items: Sequence[Ready | TakeSnapshot | CompactLog], payloads: Mapping[tuple[int, int], bytes]
+) -> tuple[list[Record], bool]:
+    """The records of one group commit, and whether they need a sync.
+
+    `payloads` holds the bytes of snapshots that came from the leader.
+    """
+    records: list[Record] = []
+    must_sync = False
+    for item in items:
+        if isinstance(item, TakeSnapshot):
+            records.append(item.file)
+            must_sync = True
+        elif isinstance(item, CompactLog):
+            records.append(item)
+        else:
+            records.extend(_records_of(item, payloads))
+            must_sync = must_sync or item.must_sync
+    return records, must_sync
+
+
+def _records_of(ready: Ready, payloads: Mapping[tuple[int, int], bytes]) -> list[Record]:
     """What a Ready makes durable, in the order that `neuro.raft` prescribes."""
     records: list[Record] = []
     if ready.snapshot is not None:
         meta = ready.snapshot
-        data = snapshot_data or Machine.blind_at(meta.index).to_bytes()
+        data = payloads[meta.index, meta.term] or Machine.blind_at(meta.index).to_bytes()
         records += [SnapshotFile(meta, data), ResetLog(meta)]
     records.extend(ready.entries)
     if ready.hard_state is not None:

@@ -67,7 +67,7 @@ class Ledger:
         self.healed_loss_count = 0
         self.removed: set[int] = set()
         self.heard_leader: dict[int, int] = {}
-        self.asked_while_fresh: dict[tuple[int, int], bool] = {}
+        self.asked_while_fresh: dict[tuple[int, int, int, type], bool] = {}
         self.heard: dict[tuple[int, int], int] = {}
         self.views: dict[int, MemberView] = {}
 

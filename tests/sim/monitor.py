@@ -124,9 +124,10 @@ class Monitor:
             is_forced = isinstance(message, RequestVote) and message.transfer
             heard = self.ledger.heard_leader.get(process.id, -(1 << 40))
             is_fresh = process.local_now - heard < process.options.election_timeout_ms_min
-            self.ledger.asked_while_fresh[process.id, message.sender] = (
-                is_fresh and not is_forced and process.node is not None
-            )
+            key = (process.id, message.sender, message.term, type(message))
+            # Granted once rightly, the answer may wait for the disk while a leader is heard.
+            asked = self.ledger.asked_while_fresh
+            asked[key] = asked.get(key, True) and is_fresh and not is_forced
 
     def on_apply(self, process: Process, entry: Entry) -> None:
         """A member applied an entry."""

@@ -65,6 +65,17 @@ class Nemesis(Operators):
         self.world.after(self._duration(), self._restart, victim)
         return True
 
+    def on_install(self, process: Process, epoch: int) -> None:
+        """A snapshot is being installed: a bad moment for the power to go."""
+        if self.is_on and "crash" in self._faults and self.random.randrange(4) == 0:
+            self.world.after(0, self._crash_installing, process, epoch)
+
+    def _crash_installing(self, process: Process, epoch: int) -> None:
+        if process.epoch == epoch and process.node is not None:
+            self.world.counters["crash_installing"] += 1
+            process.crash()
+            self.world.after(self._duration(), self._restart, process)
+
     def _do_crash_all(self) -> bool:
         """The power goes: everything that is not durable is lost, everywhere at once."""
         if self.random.randrange(3):

@@ -92,11 +92,12 @@ class Operators:
         leaders = [p for p in self._running() if p.is_leader and not p.is_paused]
         if not leaders:
             return False
-        self._propose_burst(self.random.choice(leaders))
+        self.propose_burst(self.random.choice(leaders), 2 + self.random.randrange(20))
         return True
 
-    def _propose_burst(self, leader: Process) -> None:
-        for _ in range(2 + self.random.randrange(20)):
+    def propose_burst(self, leader: Process, count: int) -> None:
+        """Commands of a client that waits for no answer."""
+        for _ in range(count):
             self._burst_sequence += 1
             value = str(self._burst_sequence)
             command = Command(BURST_CLIENT, self._burst_sequence, "burst", value)
@@ -111,7 +112,7 @@ class Operators:
         links = [link for node in others for link in ((leader.id, node), (node, leader.id))]
         network = self.simulation.network
         network.cut.update(links)
-        self._propose_burst(leader)
+        self.propose_burst(leader, 2 + self.random.randrange(20))
         self.world.after(1_200 + self.random.randrange(1_500), self._end_usurp, leader.id, links)
         return True
 

@@ -29,10 +29,10 @@ from tests.sim.disk import (
     CompactLog,
     Disk,
     Image,
-    Record,
+    ResetLog,
     SnapshotFile,
     TakeSnapshot,
-    records_of,
+    gather,
 )
 from tests.sim.ledger import Violation
 from tests.sim.machine import Command, Machine
@@ -241,7 +241,7 @@ class Process:
         if ready.leadership is not None and not ready.leadership.is_leader:
             self.desk.on_leadership_lost()
         elif ready.leadership is not None:
-            self.simulation.on_new_leader()
+            self.simulation.on_new_leader(self)
         for proposal in ready.proposals:
             self.desk.on_proposal(proposal, self.machine)
         for entry in ready.committed:
@@ -275,25 +275,14 @@ class Process:
             return
         self._writing, self._queue = self._queue, []
         self._write_started_ms = self.local_now
-        records: list[Record] = []
-        must_sync = False
-        for item in self._writing:
-            if isinstance(item, Ready):
-                data = b""
-                if item.snapshot is not None:
-                    data = self._incoming[item.snapshot.index, item.snapshot.term]
-                records.extend(records_of(item, data))
-                must_sync = must_sync or item.must_sync
-            elif isinstance(item, TakeSnapshot):
-                records.append(item.file)
-                must_sync = True
-            else:
-                records.append(item)
+        records, must_sync = gather(self._writing, self._incoming)
         self.disk.batch = records
         if not must_sync:
             self._on_synced(self.epoch)
             return
         self._write_id += 1
+        if any(isinstance(record, ResetLog) for record in records):
+            self.simulation.nemesis.on_install(self, self.epoch)
         self.world.after(self._latency_ms(), self._end_sync, self.epoch, self._write_id)
 
     def _latency_ms(self) -> int:

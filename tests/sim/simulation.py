@@ -217,9 +217,12 @@ class Simulation:
         process.start()
         return self._next_id
 
-    def on_new_leader(self) -> None:
-        """Clients read at once, also from whoever has not noticed that it was replaced."""
-        for delay_ms in (1, 4, 15, 60, 250, 800):
+    def on_new_leader(self, leader: Process) -> None:
+        """Clients write to it, and read also from whoever has not noticed its election."""
+        if self.is_healed:
+            return
+        self.world.after(1, self.nemesis.propose_burst, leader, 1)
+        for delay_ms in (1, 6, 12, 20, 35, 60, 250, 800):
             self.world.after(delay_ms, self._probe_leaders)
 
     def _probe_leaders(self) -> None:

@@ -507,7 +507,7 @@ MUTANTS = (
         "a second snapshot is installed again",
         "replication",
         "    if snapshot.index <= log.commit_index:",
-        "    if snapshot.index < log.commit_index:",
+        "    if snapshot.index < 0:",
     ),
     _raft(
         60,
