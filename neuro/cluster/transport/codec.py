@@ -58,9 +58,12 @@ def decode_message(value: Value) -> Message:
     message = make(*(read(item) for read, item in zip(readers, value[1:], strict=True)))
     if message.sender < 1 or message.to < 1:
         _refuse("node_id")
-    if type(message) is kinds.Append and message.entries:
-        if message.entries[0].index != message.prev_index + 1:
-            _refuse("entry_index")
+    if (
+        type(message) is kinds.Append
+        and message.entries
+        and message.entries[0].index != message.prev_index + 1
+    ):
+        _refuse("entry_index")
     return message
 
 
@@ -140,7 +143,7 @@ def _pack_entries(entries: tuple[Entry, ...]) -> list[Value]:
 
 
 def _read_entries(value: Value) -> tuple[Entry, ...]:
-    if type(value) is not list or (len(value) - 1) % ENTRY_ITEMS and value:
+    if type(value) is not list or (value and (len(value) - 1) % ENTRY_ITEMS):
         _refuse("entries")
     if not value:
         return ()

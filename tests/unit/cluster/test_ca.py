@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from neuro.cluster import ca
 from neuro.cluster.ca import CertificateError, Identity, IdentityKind
@@ -50,7 +52,7 @@ def test_a_client_certificate_is_no_node(authority: Path) -> None:
     assert identity == Identity(IdentityKind.CLIENT, "backup")
     assert identity.node == 0
     usage = load(files.certificate).extensions.get_extension_for_class(x509.ExtendedKeyUsage)
-    assert ca.ExtendedKeyUsageOID.SERVER_AUTH not in list(usage.value)
+    assert ExtendedKeyUsageOID.SERVER_AUTH not in list(usage.value)
 
 
 def test_nothing_is_ever_overwritten(authority: Path) -> None:
@@ -101,13 +103,13 @@ def test_impossible_client_names_get_no_certificate(authority: Path, name: str) 
 
 def forge(urns: list[str]) -> bytes:
     """A self-signed certificate with these names; `read_identity` does not check chains."""
-    key = ca.ec.generate_private_key(ca.ec.SECP256R1())
+    key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([])
     builder = ca._builder(name, name, key.public_key(), 1)
     if urns:
         names = [x509.UniformResourceIdentifier(urn) for urn in urns]
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    signed = builder.sign(key, ca.hashes.SHA256())
+    signed = builder.sign(key, hashes.SHA256())
     return signed.public_bytes(serialization.Encoding.DER)
 
 

@@ -53,8 +53,16 @@ def appends(draw: st.DrawFn) -> kinds.Append:
         else:
             kind, data = EntryKind.CONFIGURATION, draw(CONFIGURATIONS).to_bytes()
         entries.append(Entry(prev + 1 + offset, draw(NUMBERS), kind, data))
-    head = [draw(NODES), draw(NODES), draw(NUMBERS)]
-    return kinds.Append(*head, prev, draw(NUMBERS), tuple(entries), draw(NUMBERS), draw(NUMBERS))
+    return kinds.Append(
+        draw(NODES),
+        draw(NODES),
+        draw(NUMBERS),
+        prev,
+        draw(NUMBERS),
+        tuple(entries),
+        draw(NUMBERS),
+        draw(NUMBERS),
+    )
 
 
 def of(kind: type[Message], /, **fields: Any) -> st.SearchStrategy[Message]:
