@@ -129,6 +129,11 @@ class Node:
         return self._core.log.applied_index
 
     @property
+    def first_index(self) -> LogIndex:
+        """The first index that is not compacted away."""
+        return self._core.log.first_index
+
+    @property
     def last_index(self) -> LogIndex:
         """The last index held."""
         return self._core.log.last_index

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 
 from tests.sim.simulation import Report, Simulation
+from tests.sim.swarm import FAULTS
 
 
 def main() -> int:
@@ -39,6 +40,9 @@ def main() -> int:
             if not arguments.keep_going:
                 break
     cpu_s = time.process_time() - started
+    silent = [name for name in FAULTS if not counters[name]]
+    if silent:
+        print(f"never fired: {' '.join(silent)}")
     print(f"{'  '.join(f'{name}={count}' for name, count in sorted(counters.items()))}")
     print(
         f"{arguments.count} seeds, {len(failed)} failed, {operation_count} client calls,"

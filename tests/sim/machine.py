@@ -40,10 +40,10 @@ class Command:
 class Machine:
     """Deterministic: the same entries give the same bytes of state."""
 
-    def __init__(self) -> None:
+    def __init__(self, applied_index: int = 0) -> None:
         self.data: dict[str, str] = {}
         self.sessions: dict[int, tuple[int, str]] = {}
-        self.applied_index = 0
+        self.applied_index = applied_index
         self.chain = 0
         self.executed: tuple[int, int] | None = None
         self.is_blind = False
@@ -51,8 +51,7 @@ class Machine:
     @classmethod
     def blind_at(cls, index: int) -> Machine:
         """What a witness has instead of a state."""
-        machine = cls()
-        machine.applied_index = index
+        machine = cls(index)
         machine.is_blind = True
         return machine
 

@@ -29,6 +29,7 @@ from tests.sim.disk import (
     CompactLog,
     Disk,
     Image,
+    Record,
     ResetLog,
     SnapshotFile,
     TakeSnapshot,
@@ -55,9 +56,7 @@ class Process:
         self.random: Random = self.world.random(f"process {node_id}")
         founding: SnapshotFile | None = None
         if base is not EMPTY_BASE:
-            machine = Machine()
-            machine.applied_index = base.index
-            founding = SnapshotFile(base, machine.to_bytes())
+            founding = SnapshotFile(base, Machine(base.index).to_bytes())
         self.disk = Disk(Image(base, snapshot=founding))
         self.clock = Clock(0, 0)
         self.node: Node | None = None
@@ -271,15 +270,17 @@ class Process:
 
     def _write(self) -> None:
         """Starts the next group commit when the disk is idle: one sync for the whole queue."""
-        if self._writing or not self._queue or self.node is None:
-            return
-        self._writing, self._queue = self._queue, []
-        self._write_started_ms = self.local_now
-        records, must_sync = gather(self._writing, self._incoming)
-        self.disk.batch = records
-        if not must_sync:
-            self._on_synced(self.epoch)
-            return
+        while self._queue and not self._writing and self.node is not None:
+            self._writing, self._queue = self._queue, []
+            self._write_started_ms = self.local_now
+            records, must_sync = gather(self._writing, self._incoming)
+            self.disk.batch = records
+            if must_sync:
+                self._start_sync(records)
+            else:
+                self._finish_writes()
+
+    def _start_sync(self, records: list[Record]) -> None:
         self._write_id += 1
         if any(isinstance(record, ResetLog) for record in records):
             self.simulation.nemesis.on_install(self, self.epoch)
@@ -310,8 +311,14 @@ class Process:
         self.run(self._on_synced, epoch)
 
     def _on_synced(self, epoch: int) -> None:
-        if epoch != self.epoch or self.node is None:
-            return
+        if epoch == self.epoch and self.node is not None:
+            self._finish_writes()
+            self._write()
+            self._pump()
+
+    def _finish_writes(self) -> None:
+        """Everything that was being written is durable: say so, in order."""
+        assert self.node is not None
         self.disk.sync()
         items, self._writing = self._writing, []
         number = 0
@@ -326,13 +333,6 @@ class Process:
                 self._compact(item.file.meta)
         if number:
             self.node.advance(number, self.local_now)
-        self._pump_after_sync()
-
-    def _pump_after_sync(self) -> None:
-        if self._queue:
-            self._write()
-        if self.node is not None:
-            self._pump()
 
     # -- state machine
 
