@@ -269,7 +269,8 @@ class StateMachine(Protocol[ResultT_co]):
         """Takes a committed command; indices rise, with gaps where entries are not commands.
 
         A command that is refused (bad format, failed comparison) has a result that says so:
-        raising ends the member, because members could not differ on it.
+        raising ends the member, because members could not differ on it. The result is never
+        None: that stands for entries that are not commands.
         """
         ...
 
