@@ -286,12 +286,7 @@ class Node:
         if core.role is Role.LEADER:
             replication.flush(core)
         reading.flush(core)
-        ready = self._collect()
-        if ready is not None:
-            core.log.begin_write(ready.number)
-            has_writes = bool(ready.entries) or ready.snapshot is not None or ready.must_sync
-            core.writes.append(Write(ready.number, core.term, core.vote, core.now, has_writes))
-        return ready
+        return self._collect() if self._has_effects() else None
 
     def advance(self, number: int, now: int) -> None:
         """Every write of Readies up to `number` is durable."""
@@ -312,47 +307,48 @@ class Node:
         self._core.now = max(self._core.now, now)
         self._is_dirty = True
 
-    def _collect(self) -> Ready | None:
+    def _has_effects(self) -> bool:
+        core = self._core
+        taken, known = core.taken_hard_state, self._leadership
+        return bool(
+            core.messages
+            or core.messages_after_persist
+            or core.reads
+            or core.proposals
+            or core.log.has_output()
+            or core.term != taken.term
+            or core.vote != taken.vote
+            or core.log.commit_index != taken.commit
+            or core.leader != known.leader
+            or (core.role is Role.LEADER) != known.is_leader
+        )
+
+    def _collect(self) -> Ready:
         core = self._core
         log = core.log
-        hard_state = core.hard_state()
-        is_new = hard_state != core.taken_hard_state
-        taken = core.taken_hard_state
-        must_sync = (hard_state.term, hard_state.vote) != (taken.term, taken.vote)
+        taken, hard_state = core.taken_hard_state, core.hard_state()
+        must_sync = hard_state.term != taken.term or hard_state.vote != taken.vote
         snapshot, log.snapshot = log.snapshot, None
         entries = log.take_unstable()
-        committed = log.take_committed(core.options.apply_bytes_max)
         leadership = Leadership(core.term, core.leader, core.role is Role.LEADER)
+        self._number += 1
         ready = Ready(
-            number=self._number + 1,
+            number=self._number,
             leadership=leadership if leadership != self._leadership else None,
-            hard_state=hard_state if is_new else None,
+            hard_state=hard_state if hard_state != taken else None,
             must_sync=must_sync or bool(entries) or snapshot is not None,
             snapshot=snapshot,
             entries=entries,
             messages=tuple(core.messages),
             messages_after_persist=tuple(core.messages_after_persist),
-            committed=committed,
+            committed=log.take_committed(core.options.apply_bytes_max),
             reads=tuple(core.reads),
             proposals=tuple(core.proposals),
         )
-        if not (
-            is_new
-            or entries
-            or snapshot
-            or committed
-            or ready.messages
-            or ready.leadership
-            or ready.messages_after_persist
-            or ready.reads
-            or ready.proposals
-        ):
-            return None
-        core.messages.clear()
-        core.messages_after_persist.clear()
-        core.reads.clear()
-        core.proposals.clear()
+        for outbox in (core.messages, core.messages_after_persist, core.reads, core.proposals):
+            outbox.clear()
         core.taken_hard_state = hard_state
         self._leadership = leadership
-        self._number += 1
+        core.log.begin_write(ready.number)
+        core.writes.append(Write(ready.number, core.term, core.vote, core.now, ready.must_sync))
         return ready

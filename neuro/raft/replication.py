@@ -38,9 +38,18 @@ def append_as_leader(core: Core, kind: EntryKind, payloads: Sequence[bytes]) -> 
 
 
 def flush(core: Core) -> None:
-    """Sends every peer what it may have now."""
+    """Sends every peer what it may have now.
+
+    A witness gets only what is durable here. Otherwise a crash of this member could leave a
+    witness with the longest log: it can not lead, nobody else could win its vote, and the
+    group would be stuck for ever.
+    """
+    log = core.log
+    last = log.last_index
+    witnesses = log.configuration.witnesses
     for peer, progress in core.progress.items():
-        _send_appends(core, peer, progress)
+        sendable = min(last, log.stable_index) if peer in witnesses else last
+        _send_appends(core, peer, progress, sendable)
 
 
 def start_round(core: Core) -> None:
@@ -200,34 +209,22 @@ def maybe_commit(core: Core) -> None:
         membership.on_commit(core)
 
 
-def _sendable_index(core: Core, peer: NodeId) -> LogIndex:
-    """How far a peer may be sent entries; a witness only what is durable here.
-
-    Otherwise a crash of this member could leave a witness with the longest log: it can not
-    lead, nobody else could win its vote, and the group would be stuck for ever.
-    """
-    log = core.log
-    if peer in log.configuration.witnesses:
-        return min(log.last_index, log.stable_index)
-    return log.last_index
-
-
-def _send_appends(core: Core, peer: NodeId, progress: Progress) -> None:
-    last = _sendable_index(core, peer)
+def _send_appends(core: Core, peer: NodeId, progress: Progress, last: LogIndex) -> None:
+    """Sends a peer entries up to `last`, as far as its state and window allow."""
     if progress.state is ProgressState.PROBE:
         if not progress.is_probe_out:
-            _send_append(core, peer, progress, with_entries=True)
+            _send_append(core, peer, progress, last)
         return
     if progress.state is ProgressState.SNAPSHOT:
         return
     while progress.next_index <= last and not progress.is_paused:
-        _send_append(core, peer, progress, with_entries=True)
+        _send_append(core, peer, progress, last)
     is_behind = progress.must_poke or progress.sent_commit < core.log.commit_index
     if progress.is_streaming and is_behind:
-        _send_append(core, peer, progress, with_entries=False)
+        _send_append(core, peer, progress, 0)
 
 
-def _send_append(core: Core, peer: NodeId, progress: Progress, with_entries: bool) -> None:
+def _send_append(core: Core, peer: NodeId, progress: Progress, last: LogIndex) -> None:
     log = core.log
     prev_index = progress.next_index - 1
     prev_term = log.store.term_at(prev_index)
@@ -235,8 +232,7 @@ def _send_append(core: Core, peer: NodeId, progress: Progress, with_entries: boo
         _send_snapshot(core, peer, progress)
         return
     entries: tuple[Entry, ...] = ()
-    last = _sendable_index(core, peer)
-    if with_entries and progress.next_index <= last:
+    if progress.next_index <= last:
         entries = log.store.entries(progress.next_index, last, core.options.append_bytes_max)
         size_bytes = log.store.size_bytes(entries[0].index, entries[-1].index)
         progress.note_sent(entries[-1].index, size_bytes)

@@ -47,8 +47,8 @@ MUTANTS = (
         0,
         "a witness runs ahead of the leader's disk",
         "replication",
-        "        return min(log.last_index, log.stable_index)",
-        "        return log.last_index",
+        "min(last, log.stable_index) if peer in witnesses else last",
+        "last",
     ),
     _raft(
         1,
