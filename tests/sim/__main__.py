@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 
+from tests.sim.shrink import describe, shrink
 from tests.sim.simulation import Report, Simulation
 from tests.sim.swarm import FAULTS
 
@@ -18,6 +19,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1, help="how many seeds")
     parser.add_argument("--trace", action="store_true", help="print the whole history")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at a failure")
+    parser.add_argument("--shrink", action="store_true", help="make a failing seed small")
     arguments = parser.parse_args()
     counters: Counter[str] = Counter()
     failed: list[Report] = []
@@ -37,6 +39,8 @@ def main() -> int:
             failed.append(report)
             print(f"seed {seed}: {report.detail}")
             print(f"  repeat: python -m tests.sim --seed {seed} --trace")
+            if arguments.shrink:
+                print(describe(*shrink(seed, report.violation)))
             if not arguments.keep_going:
                 break
     cpu_s = time.process_time() - started

@@ -20,8 +20,10 @@ from tests.sim.clock import Clock
 from tests.sim.disk import Disk, Image
 from tests.sim.linearizability import UNKNOWN_END, Operation, find_violation, is_linearizable
 from tests.sim.machine import Command, Machine
-from tests.sim.simulation import Simulation
-from tests.sim.swarm import FAULTS
+from tests.sim.shrink import Shape, chart, shrink
+from tests.sim.simulation import Report, Simulation
+from tests.sim.swarm import FAULTS, draw_swarm
+from tests.sim.world import World
 
 SEED_COUNT = 10
 REGRESSIONS = (42, 105, 166, 1197, 1332, 2065)
@@ -128,6 +130,31 @@ def _some_order_fits(left: list[Operation], state: str) -> bool:
             if _some_order_fits(rest, after):
                 return True
     return False
+
+
+def test_shrinking_keeps_what_breaks_and_drops_the_rest() -> None:
+    def run(seed: int, shape: Shape) -> Report:
+        is_broken = "pause" in shape.swarm.faults and shape.fault_ms > 2_000
+        return Report(seed, violation="found" if is_broken else "")
+
+    seed = next(
+        seed for seed in range(100) if "pause" in draw_swarm(World(seed).random("swarm")).faults
+    )
+    shape, report = shrink(seed, "found", run)
+    assert report.violation == "found"
+    assert shape.swarm.faults == ("pause",)
+    assert shape.fault_ms <= 3_000
+    assert shape.swarm.client_count == 1
+
+
+def test_chart_points_from_sender_to_receiver() -> None:
+    rows = chart(["   10 1>3 Append t2", "   11 3>1 AppendReply t2", "   12 2 crashes"])
+    assert rows == [
+        "          1     2     3     ",
+        "      10  |---------->|       1>3 Append t2",
+        "      11  |<----------|       3>1 AppendReply t2",
+        "      12  |     *     |       2 crashes",
+    ]
 
 
 def test_power_loss_keeps_a_prefix_of_what_was_not_synced() -> None:
