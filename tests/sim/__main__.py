@@ -37,7 +37,7 @@ def main() -> int:
             print("\n".join(report.trace))
         if report.violation:
             failed.append(report)
-            print(f"seed {seed}: {report.detail}")
+            print(f"seed {seed}: {report.detail}", flush=True)
             print(f"  repeat: python -m tests.sim --seed {seed} --trace")
             if arguments.shrink:
                 print(describe(*shrink(seed, report.violation)))

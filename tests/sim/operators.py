@@ -108,13 +108,42 @@ class Operators:
         leader = self._leader()
         if leader is None or leader.is_paused:
             return False
-        others = [node for node in self._ids() if node != leader.id]
-        links = [link for node in others for link in ((leader.id, node), (node, leader.id))]
-        network = self.simulation.network
-        network.cut.update(links)
+        links = self._links_of(leader)
+        self.simulation.network.cut.update(links)
         self.propose_burst(leader, 2 + self.random.randrange(20))
         self.world.after(1_200 + self.random.randrange(1_500), self._end_usurp, leader.id, links)
         return True
+
+    def _links_of(self, process: Process) -> list[tuple[int, int]]:
+        others = [node for node in self._ids() if node != process.id]
+        return [link for node in others for link in ((process.id, node), (node, process.id))]
+
+    def _do_stall_leader(self) -> bool:
+        """A leader is cut off and stopped; when it runs on, only clients are in its inbox."""
+        leader = self._leader()
+        if leader is None or leader.is_paused:
+            return False
+        links = self._links_of(leader)
+        self.simulation.network.cut.update(links)
+        leader.pause()
+        stall_ms = 700 + self.random.randrange(1_200)
+        self.world.after(stall_ms, leader.resume)
+        self.world.after(stall_ms + 200, self._uncut, links)
+        return True
+
+    def _do_transfer_cut(self) -> bool:
+        """A leader hands over, and is cut off before it sees its successor campaign."""
+        leader = self._leader()
+        if leader is None or leader.is_paused or not self._do_transfer():
+            return False
+        links = self._links_of(leader)
+        delay_ms = 1 + self.random.randrange(8)
+        self.world.after(delay_ms, self.simulation.network.cut.update, links)
+        self.world.after(delay_ms + 400, self._uncut, links)
+        return True
+
+    def _uncut(self, links: list[tuple[int, int]]) -> None:
+        self.simulation.network.cut.difference_update(links)
 
     def _end_usurp(self, usurper: int, links: list[tuple[int, int]]) -> None:
         if not self.is_on:

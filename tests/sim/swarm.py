@@ -40,6 +40,8 @@ FAULTS = (
     "campaign",
     "burst",
     "usurp",
+    "stall_leader",
+    "transfer_cut",
 )
 
 
