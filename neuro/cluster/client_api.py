@@ -55,6 +55,11 @@ class ClientApi:
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
+    @property
+    def connection_count(self) -> int:
+        """Clients connected now."""
+        return len(self._connections)
+
     async def start(
         self, host: str, port: int, *, tls: ssl.SSLContext | None = None
     ) -> tuple[str, int]:
