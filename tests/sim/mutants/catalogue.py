@@ -502,12 +502,22 @@ MUTANTS = (
         "    if log.matches(snapshot.index, snapshot.term):",
         "    if log.last_index >= snapshot.index:",
     ),
-    _raft(
+    Mutant(
         58,
         "a second snapshot is installed again",
-        "replication",
-        "    if snapshot.index <= log.commit_index:",
-        "    if snapshot.index < 0:",
+        (
+            Edit(
+                "neuro.raft.replication",
+                "    if snapshot.index <= log.commit_index:",
+                "    if snapshot.index < 0:",
+            ),
+            Edit(
+                "neuro.raft.replication",
+                "    if log.matches(snapshot.index, snapshot.term):",
+                "    if log.matches(snapshot.index, snapshot.term) and "
+                "log.commit_index < snapshot.index:",
+            ),
+        ),
     ),
     _raft(
         60,
