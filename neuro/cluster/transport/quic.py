@@ -136,6 +136,12 @@ class _MemberProtocol(QuicConnectionProtocol):
             _ask_for_certificate(quic)
         carrier.connections.add(self)
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is there; a dialling one is connected, so packets carry no address."""
+        if self._quic.configuration.is_client:
+            transport = _ConnectedEndpoint(cast("asyncio.DatagramTransport", transport))
+        super().connection_made(transport)
+
     def quic_event_received(self, event: events.QuicEvent) -> None:
         """What happened on the connection."""
         if isinstance(event, events.HandshakeCompleted):
@@ -210,6 +216,8 @@ class _MemberProtocol(QuicConnectionProtocol):
 
     def end(self, reason: str) -> None:
         """Closes the connection and everything on it."""
+        # Whoever waited for the handshake has given up, and would not see its failure.
+        self._connected_waiter = None
         if not self.is_over:
             self.close(error_code=QuicErrorCode.NO_ERROR, reason_phrase=reason)
             self._terminate(reason)
@@ -262,6 +270,23 @@ class _MemberProtocol(QuicConnectionProtocol):
         if self.endpoint is not None:
             # The closing packet leaves first.
             asyncio.get_running_loop().call_soon(self.endpoint.close)
+
+
+class _ConnectedEndpoint(asyncio.DatagramTransport):
+    """A connected UDP socket for code that names the address with every packet.
+
+    Event loops differ: some refuse an address there, some hand it to the kernel, which does.
+    """
+
+    def __init__(self, endpoint: asyncio.DatagramTransport) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+
+    def sendto(self, data: Any, addr: Any = None) -> None:
+        """Sends to where the socket is connected; never after its end."""
+        del addr
+        if not self._endpoint.is_closing():
+            self._endpoint.sendto(data)
 
 
 class QuicCarrier:

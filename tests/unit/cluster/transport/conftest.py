@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from neuro.cluster import ca
 from neuro.cluster.ca import TlsFiles
@@ -20,6 +22,12 @@ from neuro.cluster.transport import (
 )
 from neuro.units import Address
 from tests.transport_contract import RecordingDriver, Relay
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that a node runs on: its sockets differ from those of asyncio's own."""
+    return {"uvloop": uvloop.new_event_loop}
+
 
 CLUSTER = "c0ffee"
 QUICK = TransportLimits(

@@ -7,6 +7,7 @@ import dataclasses
 import socket
 
 import pytest
+import uvloop
 
 from neuro.cluster.replica import format_member_address
 from neuro.cluster.transport import DialState
@@ -24,6 +25,10 @@ def heartbeat(sender: int, to: int, number: int) -> Message:
 def append(sender: int, to: int, number: int, size_bytes: int) -> Message:
     entry = Entry(number + 1, 3, EntryKind.COMMAND, bytes(size_bytes))
     return kinds.Append(sender, to, 3, number, 3, (entry,), 0, number)
+
+
+async def test_the_suite_runs_on_the_loop_of_a_node() -> None:
+    assert isinstance(asyncio.get_running_loop(), uvloop.Loop)
 
 
 async def test_messages_arrive_in_order_and_equal(net: Net) -> None:
