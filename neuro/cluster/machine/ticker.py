@@ -32,10 +32,18 @@ class Ticker:
         """This member does not lead: what it has measured is void."""
         self._time_ms = None
 
-    def poll(self, time_ms: int, lease_count: int, session_count: int, now_ms: int) -> bytes | None:
-        """The payload to propose now, or None. To be asked on each TICK applied, and now and then.
+    def observe(self, time_ms: int, now_ms: int) -> bool:
+        """Takes note of the machine's time; whether it has moved, and is measured from now on.
 
-        What passes between a TICK's effect and the next call is not counted: late, never early.
+        What passes between a TICK's effect and this call is not counted: late, never early.
+        """
+        if time_ms == self._time_ms:
+            return False
+        self._time_ms, self._measured_from_ms, self._proposed_at_ms = time_ms, now_ms, None
+        return True
+
+    def poll(self, time_ms: int, lease_count: int, session_count: int, now_ms: int) -> bytes | None:
+        """The payload to propose now, or None.
 
         Args:
             time_ms: The machine's time, as this member has applied it.
@@ -43,8 +51,7 @@ class Ticker:
             session_count: Sessions that exist.
             now_ms: This member's monotonic clock.
         """
-        if time_ms != self._time_ms:
-            self._time_ms, self._measured_from_ms, self._proposed_at_ms = time_ms, now_ms, None
+        if self.observe(time_ms, now_ms):
             return None
         if not lease_count and not session_count:
             self._measured_from_ms = now_ms
