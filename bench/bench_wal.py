@@ -19,7 +19,7 @@ import pytest
 import uvloop
 
 from neuro.cluster.disk import RealDisk
-from neuro.cluster.pump import DriverSettings
+from neuro.cluster.driver_settings import DriverSettings
 from neuro.cluster.wal import Wal
 from neuro.cluster.wal_format import Record, encode_records, frame_batch
 from neuro.raft import Configuration, Entry, EntryKind, HardState, Options, found_group

@@ -10,11 +10,12 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from neuro.clock import Clock
+from neuro.clock import Clock, SystemClock
 from neuro.cluster.control import encode_alarm
-from neuro.cluster.disk import Disk, DiskFull
+from neuro.cluster.disk import Disk
+from neuro.cluster.driver_settings import DriverSettings
 from neuro.cluster.peers import PeerTransport, SnapshotOffer
-from neuro.cluster.pump import DriverSettings, Pump
+from neuro.cluster.pump import Pump
 from neuro.cluster.replica import (
     CONTROL_MARK,
     REPLICA_TIMEOUT_MS,
@@ -33,9 +34,9 @@ from neuro.cluster.replica import (
     StateCorrupt,
     StateMachine,
 )
-from neuro.cluster.snapshot_format import SnapshotCorrupt
 from neuro.cluster.snapshots import StoredSnapshot
-from neuro.cluster.storage import Founding, Storage
+from neuro.cluster.snapshotter import Snapshotter
+from neuro.cluster.storage import Founding, Opened, Storage
 from neuro.cluster.wal import SEGMENT_BYTES
 from neuro.errors import NeuroCacheError
 from neuro.raft import (
@@ -53,7 +54,37 @@ ResultT = TypeVar("ResultT")
 
 
 class Driver(Pump[ResultT]):
-    """A member; see `Replica` for what its methods promise."""
+    """A member; see `Replica` for what its methods promise. Made by `start`."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        opened: Opened,
+        founding: Founding,
+        machine: StateMachine[ResultT],
+        transport: PeerTransport,
+        *,
+        options: Options | None,
+        settings: DriverSettings | None,
+        seeds: Mapping[NodeId, str] | None,
+        clock: Clock | None,
+    ) -> None:
+        super().__init__(
+            storage,
+            opened,
+            founding,
+            machine,
+            transport,
+            options=options or Options(),
+            settings=settings or DriverSettings(),
+            seeds=seeds or {},
+            clock=clock or SystemClock(),
+        )
+        self._snapshotter = Snapshotter(self)
+        self._housekeeper: asyncio.Task[None] | None = None
+        self._pending_count = 0
+        self._free_bytes = storage.disk.free_bytes()
+        self._lacks_space = False
 
     @classmethod
     async def start(
@@ -108,7 +139,7 @@ class Driver(Pump[ResultT]):
             await asyncio.gather(self._housekeeper, return_exceptions=True)
         await self.transport.close()
         await self.writer.close()
-        await asyncio.to_thread(self._snapshot_thread.shutdown, wait=True)
+        await self._snapshotter.close()
         self.storage.close()
 
     # -- clients
@@ -168,7 +199,7 @@ class Driver(Pump[ResultT]):
 
         try:
             async with asyncio.timeout(timeout_ms / 1_000):
-                await self.wait_until(has_ended, needs_leadership=True)
+                await self.conditions.add(has_ended, needs_leadership=True)
         except TimeoutError:
             raise OutcomeUnknown(f"not in force within {timeout_ms} ms") from None
         return self.node.configuration
@@ -182,7 +213,9 @@ class Driver(Pump[ResultT]):
         self.wake()
         try:
             async with asyncio.timeout(timeout_ms / 1_000):
-                await self.wait_until(lambda: self.node.leader == target, needs_leadership=False)
+                await self.conditions.add(
+                    lambda: self.node.leader == target, needs_leadership=False
+                )
         except TimeoutError:
             raise ReplicaTimeout(
                 f"node {target} does not lead after {timeout_ms} ms", timeout_ms=timeout_ms
@@ -191,18 +224,7 @@ class Driver(Pump[ResultT]):
     async def take_snapshot(self) -> SnapshotInfo:
         """See `Replica.take_snapshot`."""
         self._check_runs()
-        while self._snapshotting is not None:
-            await asyncio.wait([self._snapshotting])
-        if self.applier.applied_index == 0 or self.node.is_installing:
-            raise ReplicaError("there is nothing to store yet")
-        task = self._begin_snapshot()
-        try:
-            stored = await asyncio.shield(task)
-        except DiskFull as error:
-            raise NoSpace("no room for a snapshot", nodes=(self.node.id,)) from error
-        except OSError as error:
-            raise ReplicaStopped(f"the disk failed ({error})") from error
-        return _describe(stored)
+        return _describe(await self._snapshotter.take())
 
     def open_snapshot(self) -> Iterator[bytes]:
         """See `Replica.open_snapshot`."""
@@ -271,88 +293,22 @@ class Driver(Pump[ResultT]):
     def begin_snapshot(self, offer: SnapshotOffer) -> int:
         """See `PeerReceiver.begin_snapshot`."""
         self._check_runs()
-        if offer.message.witness:
-            return 0
-        room = self.storage.disk.free_bytes() - self.settings.space_reserve_bytes
-        if offer.size_bytes > room + offer.size_bytes // 2:
-            raise NoSpace("no room for an incoming snapshot", nodes=(self.node.id,))
-        return self._guard(lambda: self.storage.snapshots.begin_incoming(offer))
+        return self._snapshotter.begin_incoming(offer)
 
     def write_snapshot(self, offer: SnapshotOffer, offset: int, data: bytes) -> int:
         """See `PeerReceiver.write_snapshot`."""
         self._check_runs()
-        return self._guard(lambda: self.storage.snapshots.write_incoming(offer, offset, data))
+        return self._snapshotter.write_incoming(offer, offset, data)
 
     async def finish_snapshot(self, offer: SnapshotOffer) -> None:
         """See `PeerReceiver.finish_snapshot`."""
         self._check_runs()
-        if not offer.message.witness:
-            verify = self.storage.snapshots.verify_incoming
-            try:
-                await self.loop.run_in_executor(self._snapshot_thread, verify, offer)
-            except SnapshotCorrupt as error:
-                raise ReplicaError(f"the snapshot arrived damaged ({error})") from error
-            except OSError as error:
-                self.fail(error)
-        self._check_runs()
-        self.incoming[offer.message.snapshot] = offer
-        self.step_snapshot(offer.message)
-
-    def _guard(self, action: Callable[[], int]) -> int:
-        try:
-            return action()
-        except DiskFull as error:
-            raise NoSpace("no room for an incoming snapshot", nodes=(self.node.id,)) from error
-        except OSError as error:
-            self.fail(error)
-            raise ReplicaStopped(f"the disk failed ({error})") from error
-
-    # -- snapshots of our own
-
-    def _begin_snapshot(self) -> asyncio.Task[StoredSnapshot]:
-        meta = self.node.note_snapshot(self.applier.applied_index)
-        control, chunks = self.applier.freeze()
-        write = self.storage.snapshots.write
-
-        async def store() -> StoredSnapshot:
-            try:
-                stored = await self.loop.run_in_executor(
-                    self._snapshot_thread, write, meta, control, chunks
-                )
-            except DiskFull:
-                raise
-            except Exception as error:
-                self.fail(error)
-                raise
-            if not self.is_over and not self.node.is_installing:
-                self.node.keep_snapshot(stored.meta)
-                kept = self.node.suggest_compaction(self.settings.entry_count_kept)
-                self.writer.compact(self.node.compact(kept))
-            return stored
-
-        task = self.loop.create_task(store())
-        self._snapshotting = task
-        task.add_done_callback(self._note_snapshot_done)
-        return task
-
-    def _note_snapshot_done(self, task: asyncio.Task[StoredSnapshot]) -> None:
-        self._snapshotting = None
-        if not task.cancelled():
-            task.exception()
-
-    def _may_snapshot(self) -> bool:
-        latest = self.storage.snapshots.latest
-        since = self.applier.applied_index - (latest.meta.index if latest else 0)
-        is_due = (
-            since >= self.settings.snapshot_entry_count
-            or self.applier.bytes_since_snapshot >= self.settings.snapshot_log_bytes
-        )
-        return is_due and self._snapshotting is None and not self.node.is_installing
+        await self._snapshotter.finish_incoming(offer)
 
     def after_apply(self) -> None:
         """Stores the state when enough was applied since the last time."""
-        if self._may_snapshot():
-            self._begin_snapshot()
+        if self._snapshotter.is_due():
+            self._snapshotter.begin()
 
     # -- housekeeping
 

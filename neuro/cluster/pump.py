@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from neuro.clock import Clock, SystemClock
+from neuro.clock import Clock
 from neuro.cluster.applier import Applier
 from neuro.cluster.ballot import Ballot
+from neuro.cluster.conditions import Conditions
 from neuro.cluster.control import HashCheck, encode_hash
+from neuro.cluster.driver_settings import DriverSettings
 from neuro.cluster.peers import PeerTransport, SnapshotOffer
 from neuro.cluster.replica import (
     Applied,
@@ -30,7 +30,6 @@ from neuro.cluster.replica import (
     ReplicaStopped,
     StateMachine,
 )
-from neuro.cluster.snapshots import StoredSnapshot
 from neuro.cluster.storage import Founding, Opened, Storage
 from neuro.cluster.waiting import Waiting
 from neuro.cluster.writer import Writer
@@ -57,30 +56,6 @@ BATCH_BYTES_MAX = 1 << 20
 """Commands handed to the core in one batch, and forwarded in one message."""
 
 
-@dataclass(frozen=True, slots=True)
-class DriverSettings:
-    """When a member snapshots, compacts and refuses; bytes and counts."""
-
-    snapshot_entry_count: int = 50_000
-    snapshot_log_bytes: int = 64 << 20
-    """A snapshot is taken when so much was applied since the last one."""
-    entry_count_kept: int = 5_000
-    """Entries kept behind a snapshot for peers that are a little behind."""
-    space_reserve_bytes: int = 64 << 20
-    """With less room than this, only commands that free space are taken."""
-    proposals_pending_max: int = 100_000
-    housekeeping_ms: int = 1_000
-
-
-@dataclass(slots=True)
-class Condition:
-    """Something a client waits for; `needs_leadership`: in vain once this member leads no more."""
-
-    test: Callable[[], bool]
-    future: asyncio.Future[None]
-    needs_leadership: bool
-
-
 class Pump(Generic[ResultT]):
     """The pump: everything of a member but what clients and peers call by name."""
 
@@ -92,24 +67,24 @@ class Pump(Generic[ResultT]):
         machine: StateMachine[ResultT],
         transport: PeerTransport,
         *,
-        options: Options | None,
-        settings: DriverSettings | None,
-        seeds: Mapping[NodeId, str] | None,
-        clock: Clock | None,
+        options: Options,
+        settings: DriverSettings,
+        seeds: Mapping[NodeId, str],
+        clock: Clock,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.storage = storage
         self.transport = transport
-        self.options = options or Options()
-        self.settings = settings or DriverSettings()
-        self.clock = clock or SystemClock()
+        self.options = options
+        self.settings = settings
+        self.clock = clock
         self.applier = Applier(machine)
         self.waiting: Waiting[ResultT] = Waiting()
         self.ballot = Ballot(storage.identity, founding.founders)
         self.listeners: list[ReplicaListener] = []
         self.ended: asyncio.Future[str] = self.loop.create_future()
         self.incoming: dict[SnapshotMeta, SnapshotOffer] = {}
-        self._seeds = dict(seeds or {})
+        self._seeds = dict(seeds)
         self._restore_latest()
         latest = storage.snapshots.latest
         self.node = Node(
@@ -136,14 +111,7 @@ class Pump(Generic[ResultT]):
         self._timer_due_ms = 0
         self._configuration: Configuration | None = None
         self._is_voting_soon = False
-        # The rest is `driver`'s: its housekeeping and its snapshots.
-        self._snapshotting: asyncio.Task[StoredSnapshot] | None = None
-        self._pending_count = 0
-        self._free_bytes = storage.disk.free_bytes()
-        self._snapshot_thread = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
-        self._housekeeper: asyncio.Task[None] | None = None
-        self._lacks_space = False
-        self._conditions: list[Condition] = []
+        self.conditions = Conditions()
 
     @property
     def now_ms(self) -> int:
@@ -175,19 +143,6 @@ class Pump(Generic[ResultT]):
         leader = self.node.leader
         return LeaderHint(leader, self.address_of(leader) if leader else "")
 
-    async def wait_until(self, test: Callable[[], bool], *, needs_leadership: bool) -> None:
-        """Waits for something that a pump may bring about.
-
-        Raises:
-            OutcomeUnknown: leadership was lost where it is needed, or the member ended.
-        """
-        if test():
-            return
-        future: asyncio.Future[None] = self.loop.create_future()
-        self._conditions.append(Condition(test, future, needs_leadership))
-        self.wake()
-        await future
-
     def fail(self, error: BaseException) -> None:
         """Ends the member."""
         if self.is_over:
@@ -199,10 +154,9 @@ class Pump(Generic[ResultT]):
         self.waiting.fail_all(unknown, stopped)
         _fail_futures([future for _, future in self.commands], stopped)
         _fail_futures(self.readers, stopped)
-        _fail_futures([held.future for held in self._conditions], unknown)
+        self.conditions.fail_all(unknown)
         self.commands.clear()
         self.readers.clear()
-        self._conditions.clear()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -288,10 +242,11 @@ class Pump(Generic[ResultT]):
 
     def _note_leadership(self, leadership: Leadership) -> None:
         if not leadership.is_leader:
-            self._check_conditions()
+            self.conditions.check()
             self.waiting.lose_leadership()
-            lost = OutcomeUnknown("leadership changed with the change under way")
-            _fail_futures([c.future for c in self._conditions if c.needs_leadership], lost)
+            self.conditions.lose_leadership(
+                OutcomeUnknown("leadership was lost with the change under way")
+            )
         for listener in self.listeners:
             listener.on_leadership(leadership.term, leadership.leader, leadership.is_leader)
 
@@ -312,7 +267,7 @@ class Pump(Generic[ResultT]):
         self._run_pump()
 
     def _after_pump(self) -> None:
-        self._check_conditions()
+        self.conditions.check()
         configuration = self.node.configuration
         if configuration is not self._configuration:
             self._configuration = configuration
@@ -322,19 +277,6 @@ class Pump(Generic[ResultT]):
             task = self.loop.create_task(self._open_ballot())
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._plan_timer()
-
-    def _check_conditions(self) -> None:
-        if not self._conditions:
-            return
-        held = []
-        for condition in self._conditions:
-            if condition.future.done():
-                continue
-            if condition.test():
-                condition.future.set_result(None)
-            else:
-                held.append(condition)
-        self._conditions = held
 
     def _tell_peers(self, configuration: Configuration) -> None:
         addresses = {**self._seeds, **dict(configuration.addresses)}

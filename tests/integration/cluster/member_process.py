@@ -12,7 +12,7 @@ from pathlib import Path
 
 from neuro.cluster.disk import RealDisk
 from neuro.cluster.driver import Driver
-from neuro.cluster.pump import DriverSettings
+from neuro.cluster.driver_settings import DriverSettings
 from neuro.cluster.storage import Founding
 from neuro.raft import Configuration
 from tests.unit.cluster.member_group import FAST, ListMachine, MemoryTransport, Network

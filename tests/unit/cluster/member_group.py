@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from neuro.cluster.disk import Disk
 from neuro.cluster.driver import Driver
+from neuro.cluster.driver_settings import DriverSettings
 from neuro.cluster.peers import PeerReceiver, SnapshotSource
-from neuro.cluster.pump import DriverSettings
 from neuro.cluster.replica import ReplicaError
 from neuro.cluster.storage import Founding
 from neuro.raft import Configuration, LogIndex, Message, NodeId, Options, Term

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from neuro.cluster.pump import DriverSettings
+from neuro.cluster.driver_settings import DriverSettings
 from neuro.cluster.replica import (
     Alarm,
     AlarmKind,
