@@ -187,12 +187,10 @@ class Wal:
         )
 
     def close(self) -> None:
-        """Lets go of the files, without a sync."""
+        """Lets go of the files, without a sync; the next start removes the spare."""
         for file in (self._file, self._spare):
             if file is not None:
                 file.close()
-        if self._spare is not None:
-            self._disk.remove(SPARE_NAME)
         self._file = self._spare = None
 
     def _write(self, body: bytes, count: int) -> None:
