@@ -53,8 +53,9 @@ def find_conflicts(values: Values, sources: Mapping[str, str]) -> Iterator[str]:
 
 def _find_cluster_faults(values: Values, *, fault_of: Any) -> Iterator[str]:
     tls = [path for path in _TLS_FILES if values[path] is not None]
-    for path in set(_TLS_FILES) - set(tls) if tls else ():
-        yield fault_of(path, f"is missing: `{tls[0]}` is of no use without it")
+    for path in _TLS_FILES:
+        if tls and path not in tls:
+            yield fault_of(path, f"is missing: `{tls[0]}` is of no use without it")
     for path in ("cluster.raft_bind", "cluster.client_bind"):
         address: Address = values[path]
         if not _is_numeric(address.host):

@@ -13,19 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neuro.config.cluster import ClusterConfig
 from neuro.config.kinds import (
     ADDRESS,
     BOOLEAN,
-    CLIENT_PORT_BASE,
     DURATION,
     HOST_FIELD,
     INTEGER,
-    NAME,
     ORIGIN_URL,
     PATH,
-    PEERS,
     SIZE,
-    Peer,
     choice,
 )
 from neuro.config.option import Option, Values, option
@@ -38,7 +35,6 @@ _HOUR_MS = 60 * _MINUTE_MS
 _THREADS_DEFAULT_MAX = 16  # more only pays with traffic that its operator knows about
 _EDGE_PORT_OF_NODE_1 = 8080
 _ADMIN_PORT_BASE = 9000
-_RAFT_PORT_BASE = 7000
 NODE_ID_MAX = 255  # keeps the port blocks of all nodes on one host apart
 
 
@@ -306,88 +302,6 @@ class AdminConfig:
         default_text="127.0.0.1:(9000 + id)",
         flag="--admin",
         derive=lambda values: Address("127.0.0.1", _ADMIN_PORT_BASE + values["node.id"]),
-    )
-
-
-def _own_address(values: Values, port_base: int, *, is_raft: bool) -> Address:
-    """This node's address in `cluster.peers`, or the default one."""
-    node = values["node.id"]
-    for peer in values["cluster.peers"] or ():
-        if peer.node == node:
-            address: Address = peer.raft if is_raft else peer.client
-            return address
-    return Address("127.0.0.1", port_base + node)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterConfig:
-    """The replicated key-value store, and the group of nodes that keeps it."""
-
-    enabled: bool = option(
-        BOOLEAN,
-        "Run a member of the replicated store",
-        reason="a node alone is a group of one, and others can be added later",
-        default=True,
-        flag="--cluster",
-    )
-    name: str = option(
-        NAME,
-        "Name of the group; members of another group are refused",
-        reason="keeps two groups apart that know each other's addresses",
-        default="neurocache",
-        flag="--cluster-name",
-    )
-    peers: tuple[Peer, ...] | None = option(
-        PEERS,
-        "All founders of the group with this node, the same on each; or members of a running "
-        "group, with `--join`",
-        default_text="none: this node alone",
-        flag="--peers",
-    )
-    join: bool = option(
-        BOOLEAN,
-        "Enter a running group, to which this node is then added with `neurocache ctl members add`",
-        reason="founding a second group by mistake would split the data",
-        default=False,
-        flag="--join",
-    )
-    raft_bind: Address = option(
-        ADDRESS,
-        "Address that other members connect to",
-        reason="what the other members are told, or only this machine",
-        default_text="this node's address in `cluster.peers`, else 127.0.0.1:(7000 + id)",
-        flag="--raft-bind",
-        derive=lambda values: _own_address(values, _RAFT_PORT_BASE, is_raft=True),
-    )
-    client_bind: Address = option(
-        ADDRESS,
-        "Address that clients of the store connect to",
-        reason="what the other members are told, or only this machine",
-        default_text="this node's client address in `cluster.peers`, else 127.0.0.1:(3000 + id)",
-        flag="--client-bind",
-        derive=lambda values: _own_address(values, CLIENT_PORT_BASE, is_raft=False),
-    )
-    transport: str = option(
-        choice("tcp", "quic"),
-        "What members' messages travel on; `quic` needs certificates",
-        reason="costs less CPU time",
-        default="tcp",
-        flag="--raft-transport",
-    )
-    tls_ca_file: Path | None = option(
-        PATH,
-        "Certificate of the group's authority; see `neurocache ctl ca`",
-        flag="--tls-ca",
-    )
-    tls_certificate_file: Path | None = option(
-        PATH,
-        "Certificate of this node",
-        flag="--tls-cert",
-    )
-    tls_key_file: Path | None = option(
-        PATH,
-        "Key of this node's certificate; readable by its owner only",
-        flag="--tls-key",
     )
 
 
