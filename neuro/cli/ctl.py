@@ -12,7 +12,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from neuro.cli import ctl_cluster, ctl_store, exit_codes
+from neuro.cli import ctl_cluster, ctl_offline, ctl_store, exit_codes
 from neuro.cli.admin_client import fetch
 from neuro.cli.ctl_words import Verbs, argument
 from neuro.cli.messages import print_error
@@ -109,7 +109,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
             help=f"the node's admin address (default: $NEUROCACHE_ADMIN or {DEFAULT_ADMIN})",
         )
     ctl_store.add_verbs(verbs)
-    ctl_cluster.add_verbs(verbs)
+    ctl_offline.add_verbs(verbs, ctl_cluster.add_verbs(verbs))
     return parser.parse_args(words)
 
 

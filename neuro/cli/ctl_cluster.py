@@ -28,8 +28,8 @@ STATUS: Final = (
 )  # fmt: skip
 
 
-def add_verbs(verbs: Verbs) -> None:
-    """Adds the verbs to the command line."""
+def add_verbs(verbs: Verbs) -> Verbs:
+    """Adds the verbs to the command line; the group `snapshot`, for one verb more."""
     members = verbs.add_group("members", "list, add, remove, promote, replace members")
     members.add("list", run_members, "who belongs to the cluster")
     add = members.add("add", run_add, "add a member: a learner that votes once it has caught up")
@@ -64,6 +64,7 @@ def add_verbs(verbs: Verbs) -> None:
     names.add_argument("--client", metavar="NAME")
     issue.add_argument("--host", action="append", default=[], help="where clients reach the node")
     issue.add_argument("--out", type=Path, help="directory (default: beside the authority)")
+    return snapshot
 
 
 def run_status(options: argparse.Namespace) -> int:

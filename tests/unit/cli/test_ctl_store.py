@@ -345,5 +345,6 @@ def test_help_tells_of_every_verb(ctl: Terminal, words: list[str]) -> None:
         for verb in (
             "put", "get", "del", "cas", "txn", "scan", "watch", "lease", "status", "health",
             "members", "snapshot", "alarm", "ca", "compact",
+            "wal", "cluster",
         ):  # fmt: skip
             assert f"\n    {verb} " in ctl.out
