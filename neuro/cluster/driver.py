@@ -7,6 +7,7 @@ and its regular housekeeping. Never performs a Ready: that is `pump`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -51,6 +52,9 @@ from neuro.raft import (
 )
 
 ResultT = TypeVar("ResultT")
+VOTELESS_ROUND_COUNT = 15
+"""Rounds of housekeeping after which an operator should know that a member has no vote."""
+_log = logging.getLogger("neuro.cluster")
 
 
 class Driver(Pump[ResultT]):
@@ -319,7 +323,16 @@ class Driver(Pump[ResultT]):
 
     async def _keep_house(self) -> None:
         """Looks at the disk's room, and keeps this member's alarms in the log up to date."""
+        rounds = 0
         while not self.is_over:
+            rounds += 1
+            if rounds == VOTELESS_ROUND_COUNT and self.ballot.is_voteless:
+                _log.warning(
+                    "node %d does not vote: its data directory was new, and neither were all "
+                    "founders heard nor could it catch up; if its disk was lost, remove the "
+                    "node from the group and add it again under a new id",
+                    self.node.id,
+                )
             try:
                 self._free_bytes = await asyncio.to_thread(self.storage.disk.free_bytes)
             except OSError as error:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
@@ -90,7 +91,7 @@ class Pump(Generic[ResultT]):
         self.node = Node(
             storage.identity.node,
             opened.base,
-            random.SystemRandom(),
+            random.Random(secrets.randbits(128)),
             self.now_ms,
             options=self.options,
             store=MemoryLogStore(opened.entries, opened.base.index, opened.base.term),
@@ -157,7 +158,7 @@ class Pump(Generic[ResultT]):
         self.conditions.fail_all(unknown)
         self.commands.clear()
         self.readers.clear()
-        if self._timer is not None:
+        if self._timer:
             self._timer.cancel()
 
     # -- the pump
@@ -361,13 +362,10 @@ class Pump(Generic[ResultT]):
         """Hands messages to the transport, snapshots with their bytes."""
         if not messages:
             return
-        plain = []
         for message in messages:
             if isinstance(message, InstallSnapshot):
                 self._send_snapshot(message)
-            else:
-                plain.append(message)
-        self.transport.send(plain)
+        self.transport.send([m for m in messages if not isinstance(m, InstallSnapshot)])
 
     def _send_snapshot(self, message: InstallSnapshot) -> None:
         source = self.storage.snapshots.open_source(message)

@@ -339,3 +339,27 @@ async def test_a_member_whose_state_differs_raises_an_alarm_and_serves_nothing(
     with pytest.raises(StateCorrupt):
         await group.members[bad].read_barrier()
     await leader.read_barrier()
+
+
+async def test_a_witness_votes_and_keeps_no_data(make_group: MakeGroup) -> None:
+    group = make_group(2, snapshot_entry_count=20, entry_count_kept=5)
+    await group.start_all()
+    leader = await group.leader()
+    for n in range(40):
+        await leader.propose(b"%d" % n)
+    await wait_for(lambda: leader.status().first_index > 5)
+    witness = await group.start(3, joins=True)
+    await leader.change_members([Change(ChangeKind.ADD_WITNESS, 3, address="node-3")])
+    await wait_for(lambda: not witness.status().is_voteless)
+    other = next(n for n in (1, 2) if n != leader.node.id)
+    await group.stop(other)
+    await leader.propose(b"with the witness alone")
+    assert group.items(3) == []
+    with pytest.raises(NotLeader):
+        await witness.propose(b"x")
+    with pytest.raises(NotLeader):
+        await witness.read_barrier()
+    await group.stop(3)
+    await group.start(3, joins=True)
+    await leader.propose(b"after its restart")
+    assert group.items(3) == []
