@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from neuro.cluster import api_stream
+from neuro.cluster.api_requests import Requests
+from neuro.cluster.api_stream import Streams
 from neuro.cluster.api_values import make_json_ready, take_bytes
 from neuro.cluster.ca import (
     init_authority,
@@ -481,3 +484,13 @@ async def test_clients_and_members_show_each_other_certificates(tmp_path: Path) 
                 with pytest.raises(ClusterUnreachable, match="certificate purpose"):
                     await client.get("k")
         await server.close()
+
+
+def test_the_reference_page_lists_every_operation() -> None:
+    page = (Path(__file__).parents[3] / "docs/reference/client-api.md").read_text()
+    table = page.split("## Operations")[1].split("##")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)} - {"op"}
+    replica = MemoryGroup().replicas[0]
+    served = set(Requests(replica, replica.machine).by_name) | Streams.names | {"cancel"}
+    assert listed == served
