@@ -112,6 +112,7 @@ def _check_election(ledger: Ledger, process: Process, view: MemberView) -> None:
     ledger.world.counters["leader_elected"] += 1
     ledger.world.note(f"{process.id} leads term {term}")
     view.led_since = ledger.world.now
+    view.transfer_since = None
     voters = {node for (node, at), choice in ledger.votes.items() if (at, choice) == (term, first)}
     voters.add(process.id)
     require(
