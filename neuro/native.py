@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from neuro.errors import NativeMismatch, NativeMissing
 
 if TYPE_CHECKING:
+    from neuro._core.checksum import crc32c
     from neuro._core.engine import (
         ACCESS_RECORD_BYTES,
         OUTCOME_BYPASS,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         FrameDecoder,
         FrameEncoder,
     )
+    from neuro._core.raftlog import RECORD_HEADER_BYTES, RaftLogStore, agreed_index
     from neuro._core.slab import (
         AUTHORIZED_OK,
         BODILESS,
@@ -83,6 +85,7 @@ __all__ = [
     "OUTCOME_STALE",
     "PAGE_BYTES",
     "PREFETCHED",
+    "RECORD_HEADER_BYTES",
     "TIME_NEVER",
     "WRITE_HIGH_BYTES",
     "BodyEvent",
@@ -93,11 +96,14 @@ __all__ = [
     "FRAME_BYTES_MAX",
     "Fill",
     "Object",
+    "RaftLogStore",
     "RequestEvent",
     "STRING_BYTES_MAX",
     "Slab",
     "WritableEvent",
+    "agreed_index",
     "check_abi_version",
+    "crc32c",
     "load",
 ]
 
@@ -105,9 +111,10 @@ ABI_VERSION = 1
 """The NC_ABI_VERSION of zig/include/neurocache.h that this package is written for."""
 
 _LINKED_MODULE = "neuro._core.slab"
-_UNLINKED_MODULE = "neuro._core.frame"
+_UNLINKED_MODULES = ("neuro._core.checksum", "neuro._core.frame", "neuro._core.raftlog")
 """Plain Cython without the native library: a client of a node need not load a slab for it."""
 _MODULE_OF_NAME = {
+    "neuro._core.checksum": "crc32c",
     "neuro._core.slab": (
         "AUTHORIZED_OK BODILESS KEY_BYTES_MAX NEEDS_PYTHON PAGE_BYTES PREFETCHED TIME_NEVER "
         "Fill Object Slab"
@@ -121,6 +128,7 @@ _MODULE_OF_NAME = {
         "DEPTH_MAX FRAME_BYTES_MAX HEADER_BYTES ITEM_COUNT_MAX JSON MSGPACK STRING_BYTES_MAX "
         "FrameDecoder FrameEncoder"
     ),
+    "neuro._core.raftlog": "RECORD_HEADER_BYTES RaftLogStore agreed_index",
 }
 _MODULES = {name: module for module, names in _MODULE_OF_NAME.items() for name in names.split()}
 # Event is a union that exists for type checkers only.
@@ -142,7 +150,7 @@ def load(module_name: str) -> object:
         NativeMissing: it is not built, or cannot be loaded on this machine.
         NativeMismatch: it was built from another version of the header.
     """
-    if module_name != _UNLINKED_MODULE:
+    if module_name not in _UNLINKED_MODULES:
         check_abi_version()
     return _import(module_name)
 

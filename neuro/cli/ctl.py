@@ -10,18 +10,18 @@ import argparse
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from neuro.cli import exit_codes
+from neuro.cli import ctl_cluster, ctl_offline, ctl_store, exit_codes
 from neuro.cli.admin_client import fetch
+from neuro.cli.ctl_words import Verbs, argument
 from neuro.cli.messages import print_error
-from neuro.errors import AdminError, AdminTimeout, AdminUnreachable, UnitError
-from neuro.units import Address, format_size_rounded, parse_address, parse_duration_ms
+from neuro.errors import AdminError, AdminTimeout, AdminUnreachable, NeuroCacheError
+from neuro.units import Address, format_size_rounded, parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FORMATS = ("plain", "table", "json")
 DEFAULT_ADMIN = "127.0.0.1:9001"
 _HTTP_OK = 200
 _HTTP_UNAVAILABLE = 503
@@ -31,15 +31,43 @@ examples:
   neurocache ctl status
   neurocache ctl status --admin 127.0.0.1:9002 -o json
   neurocache ctl health || echo "not ready"
+  neurocache ctl put config/colour blue
+  neurocache ctl get config/colour -o json
+  neurocache ctl put photo - < photo.jpg && neurocache ctl get photo > copy.jpg
+  neurocache ctl cas lock/a me --absent || echo "taken"
+  neurocache ctl scan config/ -o table
+  neurocache ctl watch config/ --prefix --from 1 -o jsonl
+  neurocache ctl lease grant 30s
+  neurocache ctl status --endpoints 10.0.0.1:3001,10.0.0.2:3002,10.0.0.3:3003
+  neurocache ctl members add 4 10.0.0.4:7004 10.0.0.4:3004
+  neurocache ctl ca init ./ca && neurocache ctl ca issue ./ca --node 1
 """
+_STORE_FAILURES: Final = {
+    "not_found": (exit_codes.NOT_FOUND, ""),
+    "lease_not_found": (exit_codes.NOT_FOUND, "neurocache ctl lease list"),
+    "compare_failed": (exit_codes.COMPARE_FAILED, ""),
+    "invalid_key": (exit_codes.USAGE, ""),
+    "invalid_request": (exit_codes.USAGE, "neurocache ctl --help"),
+    "cluster_unreachable": (
+        exit_codes.UNREACHABLE,
+        "name the members' client addresses with `--endpoints HOST:PORT,...`",
+    ),
+    "connection_lost": (exit_codes.UNREACHABLE, "try another member with `--endpoints`"),
+    "not_leader": (exit_codes.UNHEALTHY, "neurocache ctl health --endpoints HOST:PORT,..."),
+    "request_timeout": (exit_codes.TIMEOUT, "wait longer with `--timeout 30s`"),
+    "outcome_unknown": (exit_codes.UNKNOWN, "look first: the command may have been done"),
+}
+"""Code of a failure: exit code, and what to try."""
 
 
 def main(words: Sequence[str]) -> int:
     """Runs one verb; the exit code."""
     options = _parse(words)
-    run = {"status": _run_status, "health": _run_health}[options.verb]
+    if options.output is None:
+        options.output = "table" if sys.stdout.isatty() else "plain"
     try:
-        return run(options)
+        code: int = options.run(options)
+        return code
     except AdminUnreachable as error:
         print_error(
             error.message, "start a node with `neurocache serve`, or name it with `--admin`"
@@ -51,65 +79,44 @@ def main(words: Sequence[str]) -> int:
     except AdminError as error:
         print_error(error.message, "name the node's admin address with `--admin HOST:PORT`")
         return exit_codes.FAILED
+    except NeuroCacheError as error:
+        code, hint = _STORE_FAILURES.get(error.code, (exit_codes.FAILED, ""))
+        print_error(error.message, hint)
+        return code
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
-    shared = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    shared.add_argument(
-        "--admin",
-        metavar="HOST:PORT",
-        type=_argument(parse_address),
-        default=os.environ.get("NEUROCACHE_ADMIN", DEFAULT_ADMIN),
-        help=f"the node's admin address (default: $NEUROCACHE_ADMIN or {DEFAULT_ADMIN})",
-    )
-    shared.add_argument(
-        "--timeout",
-        metavar="DURATION",
-        type=_argument(parse_duration_ms),
-        default="5s",
-        help="how long to wait for the answer (default: 5s)",
-    )
-    shared.add_argument(
-        "-o",
-        "--output",
-        choices=FORMATS,
-        default="table" if sys.stdout.isatty() else "plain",
-        help="table on a terminal, else plain: one name and value a line",
-    )
     parser = argparse.ArgumentParser(
         prog="neurocache ctl",
-        description="Ask a running node",
+        description="Ask a running node or a cluster",
         epilog=_EPILOG,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb, text in (
-        ("status", "what the node holds and does"),
-        ("health", "whether it takes traffic; exit code 0 or 5"),
+    verbs = Verbs(parser, "verb")
+    asks_members = any(word.split("=")[0] == "--endpoints" for word in words)
+    for name, of_node, of_members, text in (
+        ("status", _run_status, ctl_cluster.run_status, "what the node holds and does"),
+        ("health", _run_health, ctl_cluster.run_health, "whether it takes traffic; exit code 5"),
     ):
-        verbs.add_parser(
-            verb, parents=[shared], help=text, description=text.capitalize(), allow_abbrev=False
+        run = of_members if asks_members else of_node
+        verb = verbs.add(name, run, f"{text}; with `--endpoints`, of each member of the cluster")
+        verb.add_argument(
+            "--admin",
+            metavar="HOST:PORT",
+            type=argument(parse_address),
+            default=os.environ.get("NEUROCACHE_ADMIN", DEFAULT_ADMIN),
+            help=f"the node's admin address (default: $NEUROCACHE_ADMIN or {DEFAULT_ADMIN})",
         )
+    ctl_store.add_verbs(verbs)
+    ctl_offline.add_verbs(verbs, ctl_cluster.add_verbs(verbs))
     return parser.parse_args(words)
-
-
-def _argument(parse: Any) -> Any:
-    """A parser of `neuro.units` as argparse wants one."""
-
-    def convert(text: str) -> Any:
-        try:
-            return parse(text)
-        except UnitError as error:
-            raise argparse.ArgumentTypeError(error.message) from error
-
-    return convert
 
 
 def _run_status(options: argparse.Namespace) -> int:
     document = _fetch_json(options, "/api/v1/status", _HTTP_OK)
-    if options.output == "json":
-        print(json.dumps(document, indent=2))
+    if options.output in ("json", "jsonl"):
+        _print_json(options.output, document)
     elif options.output == "table":
         _print_table(_summarize(options.admin, document))
     else:
@@ -122,8 +129,8 @@ def _run_health(options: argparse.Namespace) -> int:
     document = _fetch_json(options, "/readyz", _HTTP_OK, _HTTP_UNAVAILABLE)
     is_ready = document["ready"] is True
     reasons = ", ".join(document["reasons"])
-    if options.output == "json":
-        print(json.dumps(document, indent=2))
+    if options.output in ("json", "jsonl"):
+        _print_json(options.output, document)
     elif options.output == "table":
         _print_table(
             {"ENDPOINT": str(options.admin), "READY": "yes" if is_ready else "no", "WHY": reasons}
@@ -164,6 +171,10 @@ def _summarize(address: Address, document: dict[str, Any]) -> dict[str, str]:
         "REQUESTS": str(document["edge"]["requests"]),
         "CONNECTIONS": str(document["edge"]["connections_open"]),
     }
+
+
+def _print_json(output: str, document: dict[str, Any]) -> None:
+    print(json.dumps(document, indent=2 if output == "json" else None))
 
 
 def _print_table(row: dict[str, str]) -> None:

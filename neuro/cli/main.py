@@ -25,7 +25,7 @@ usage: neurocache COMMAND [OPTIONS]
 
 commands:
   serve     run a node
-  ctl       ask a running node: status, health
+  ctl       ask a node or a cluster: status, health, put, get, scan, watch, members, ...
   version   print the version
 
 examples:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from neuro import units
@@ -17,6 +17,9 @@ from neuro.errors import UnitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+CLIENT_PORT_BASE = 3_000
+"""Clients reach node N at port 3000 + N, unless told otherwise."""
 
 _PORT_MAX = 65_535
 
@@ -105,6 +108,45 @@ def _parse_host_field(text: str) -> str:
     return text
 
 
+class Peer(NamedTuple):
+    """A member of the group: its id, where members reach it, and where clients do."""
+
+    node: int
+    raft: units.Address
+    client: units.Address
+
+
+def _parse_peers(text: str) -> tuple[Peer, ...]:
+    """Peers in order of their ids; a client port that is left out is 3000 + id."""
+    peers: dict[int, Peer] = {}
+    for item in text.split(","):
+        match = re.fullmatch(r"([1-9][0-9]{0,2})=(.+:[0-9]{1,5})(?:/([0-9]{1,5}))?", item, re.ASCII)
+        if match is None:
+            raise UnitError(
+                f"`{item}` is not a peer: write `ID=HOST:PORT` or `ID=HOST:PORT/CLIENT_PORT`, "
+                "like `1=10.0.0.1:7001`",
+                text=text,
+            )
+        node, raft = int(match[1]), units.parse_address(match[2])
+        client = units.Address(raft.host, int(match[3] or CLIENT_PORT_BASE + node))
+        if not 0 < raft.port <= _PORT_MAX or not 0 < client.port <= _PORT_MAX:
+            raise UnitError(f"`{item}` has a port that nobody can reach", text=text)
+        if node in peers:
+            raise UnitError(f"node {node} is named twice", text=text)
+        peers[node] = Peer(node, raft, client)
+    return tuple(peers[node] for node in sorted(peers))
+
+
+def _format_peers(peers: tuple[Peer, ...]) -> str:
+    return ",".join(f"{peer.node}={peer.raft}/{peer.client.port}" for peer in peers)
+
+
+def _parse_name(text: str) -> str:
+    if re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", text, re.ASCII) is None:
+        raise UnitError(f"`{text}` is not a name: use a-z, 0-9, `.`, `_` and `-`", text=text)
+    return text
+
+
 def _toml_name(value: object) -> str:
     names: dict[type, str] = {
         bool: "a boolean",
@@ -148,3 +190,11 @@ ADDRESS = Kind("address", "`HOST:PORT`", "HOST:PORT", units.parse_address, str)
 PATH = Kind("path", "a path", "PATH", _parse_path, str, is_path=True)
 ORIGIN_URL = Kind("URL", "`http://HOST[:PORT]`", "URL", _parse_origin_url, str)
 HOST_FIELD = Kind("host", "`HOST` or `HOST:PORT`", "HOST", _parse_host_field, str)
+PEERS = Kind(
+    "peers",
+    "`ID=HOST:PORT[/CLIENT_PORT],...`",
+    "ID=HOST:PORT,...",
+    _parse_peers,
+    _format_peers,
+)
+NAME = Kind("name", "a name of a-z, 0-9, `.`, `_` and `-`", "NAME", _parse_name, str)

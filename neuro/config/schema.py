@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neuro.config.cluster import ClusterConfig
 from neuro.config.kinds import (
     ADDRESS,
     BOOLEAN,
@@ -341,6 +342,7 @@ class Config:
     cache: CacheConfig
     objects: ObjectsConfig
     admin: AdminConfig
+    cluster: ClusterConfig
     log: LogConfig
 
 
@@ -351,6 +353,7 @@ SECTIONS: dict[str, type[Any]] = {
     "cache": CacheConfig,
     "objects": ObjectsConfig,
     "admin": AdminConfig,
+    "cluster": ClusterConfig,
     "log": LogConfig,
 }
 

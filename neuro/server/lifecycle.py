@@ -75,6 +75,8 @@ async def _serve(config: Config, pipe: LogPipe) -> int:
         extra={
             "edge": str(node.edge_address),
             "admin": str(node.admin_address),
+            "raft": str(node.control.raft_address) if node.control else None,
+            "client": node.control.client_address if node.control else None,
             "origin": config.origin.url,
             "threads": config.edge.threads,
             "memory_bytes": config.node.memory_bytes,
@@ -82,9 +84,15 @@ async def _serve(config: Config, pipe: LogPipe) -> int:
         },
     )
     print(make_banner(config, node), flush=True)  # noqa: T201 (what to try is the program's output)
-    number = await signals.first
+    ended = node.control.ended if node.control is not None else signals.first
+    await asyncio.wait({signals.first, ended}, return_when=asyncio.FIRST_COMPLETED)
     timeout = format_duration_ms(config.node.shutdown_timeout_ms)
-    _log.info("stopping", extra={"signal": number.name, "timeout": timeout})
+    is_healthy = signals.first.done()
+    if is_healthy:
+        name = signals.first.result().name
+        _log.info("stopping", extra={"signal": name, "timeout": timeout})
+    else:
+        _log.error("stopping: the member of the store ended", extra={"reason": ended.result()})
     try:
         is_complete = await node.stop(config.node.shutdown_timeout_ms)
     except NeuroCacheError:
@@ -95,7 +103,7 @@ async def _serve(config: Config, pipe: LogPipe) -> int:
         _log.info("stopped", extra=summary)
     else:
         _log.warning("stopped; requests in flight were cut at the deadline", extra=summary)
-    return 0
+    return 0 if is_healthy else 1
 
 
 def make_banner(config: Config, node: Node) -> str:
@@ -107,6 +115,8 @@ def make_banner(config: Config, node: Node) -> str:
         lines.append(f"  edge    {edge}  (no origin: only the object API answers)")
     else:
         lines.append(f"  edge    {edge}  in front of {config.origin.url}")
+    if node.control is not None:
+        lines.append(f"  store   {node.control.client_address}")
     lines += [f"  status  {admin}/", "try:"]
     if config.origin.url is not None:
         lines.append(f"  curl -i {edge}/")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from neuro.config import Config
     from neuro.edge.settings import EdgeSettings
+    from neuro.server.control import ControlPlane
 
 _log = logging.getLogger("neuro.server")
 
@@ -56,6 +57,7 @@ class Node:
         self._health_timer: asyncio.TimerHandle | None = None
         self._edge: EdgeService | None = None
         self.status: NodeStatus | None = None
+        self.control: ControlPlane | None = None
         self.last_summary: Mapping[str, Any] = {}
         self.edge_address = config.edge.bind
         self.admin_address = config.admin.bind
@@ -99,6 +101,13 @@ class Node:
             self.admin_address = admin.bind(config.admin.bind)
         except OSError as error:
             raise describe_bind_error(error, config.admin.bind, "--admin") from error
+        if config.cluster.enabled:
+            # Imported here: a node without the store needs neither its code nor its packages.
+            from neuro.server.control import ControlPlane  # noqa: PLC0415
+
+            self.control = ControlPlane(config)
+            await self.control.start()
+            stack.push_async_callback(self.control.stop)
         status.edge_address = str(self.edge_address)
         status.admin_address = str(self.admin_address)
         status.is_slab_open = True

@@ -104,6 +104,8 @@ class ServedNode:
             command += ["--edge", "127.0.0.1:0"]
         if "--admin" not in words:
             command += ["--admin", "127.0.0.1:0"]
+        if "--peers" not in words and "--no-cluster" not in words:
+            command += ["--raft-bind", "127.0.0.1:0", "--client-bind", "127.0.0.1:0"]
         with self.log_file.open("wb") as log, self.output_file.open("wb") as output:
             self.process = subprocess.Popen(
                 command, cwd=directory, env=clean_environment(), stdout=output, stderr=log

@@ -27,6 +27,9 @@ HEAVY = [
     "neuro.admin",
     "neuro.edge",
     "neuro.config",
+    "neuro.raft",
+    "cryptography",
+    "msgpack",
 ]
 
 PROGRAM = """
@@ -45,6 +48,8 @@ print("modules", *sys.modules)
     [
         ["ctl", "health", "--admin", "127.0.0.1:1"],
         ["ctl", "status", "--admin", "127.0.0.1:1"],
+        ["ctl", "get", "k", "--endpoints", "127.0.0.1:1"],
+        ["ctl", "members", "list", "--endpoints", "127.0.0.1:1"],
         ["ctl", "--help"],
         ["--help"],
         ["--version"],

@@ -1,0 +1,1 @@
+"""Protocol stories as text: commands, and what the group did on each."""
