@@ -345,7 +345,7 @@ def describe_status(status: ReplicaStatus) -> Message:
         "role": status.role.name.lower(),
         "term": status.term,
         "leader": status.leader.node,
-        "leader_address": status.leader.address,
+        "leader_address": split_member_address(status.leader.address)[1] or status.leader.address,
         "commit_index": status.commit_index,
         "applied_index": status.applied_index,
         "first_index": status.first_index,

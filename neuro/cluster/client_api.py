@@ -21,7 +21,7 @@ from neuro.cluster.api_requests import Message, Requests, take_number
 from neuro.cluster.api_stream import Streams
 from neuro.cluster.api_values import make_json_ready
 from neuro.cluster.client_errors import ClientError, InvalidRequest
-from neuro.cluster.replica import OutcomeUnknown, ReplicaError
+from neuro.cluster.replica import OutcomeUnknown, ReplicaError, split_member_address
 from neuro.errors import FrameError, NeuroCacheError
 from neuro.raft import NotLeader
 from neuro.wire import JSON, Encoding, FrameDecoder, FrameEncoder
@@ -126,7 +126,9 @@ class ClientApi:
             described["code"] = error.remote_code or error.code
         elif isinstance(error, NotLeader):
             hint = self._replica.leader_hint()
-            described["leader"] = {"node": hint.node, "address": hint.address}
+            # A member's address names the peers' port first; a client is sent to its own.
+            client = split_member_address(hint.address)[1] or hint.address
+            described["leader"] = {"node": hint.node, "address": client}
         elif isinstance(error, OutcomeUnknown):
             described["certain"] = False
         elif isinstance(error, ReplicaError) and error.code == "replica_stopped":

@@ -290,9 +290,13 @@ class Driver(Pump[ResultT]):
     # -- peers
 
     def report_unreachable(self, peer: NodeId) -> None:
-        """See `PeerReceiver.report_unreachable`."""
-        if not self.is_over:
-            self.node.report_unreachable(peer, self.now_ms)
+        """Messages to that peer were lost; see `PeerReceiver`."""
+        if self.is_over:
+            return
+        self.node.report_unreachable(peer, self.now_ms)
+        if peer not in self.sending:
+            # A snapshot that had arrived may have died with the peer before it was durable.
+            self.node.report_snapshot_failed(peer, self.now_ms)
 
     def begin_snapshot(self, offer: SnapshotOffer) -> int:
         """See `PeerReceiver.begin_snapshot`."""

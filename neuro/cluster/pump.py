@@ -113,6 +113,7 @@ class Pump(Generic[ResultT]):
         self._configuration: Configuration | None = None
         self._is_voting_soon = False
         self.conditions = Conditions()
+        self.sending: set[NodeId] = set()
 
     @property
     def now_ms(self) -> int:
@@ -372,10 +373,12 @@ class Pump(Generic[ResultT]):
         if source is None:
             self.loop.call_soon(self.report_snapshot, message.to, False)
         else:
+            self.sending.add(message.to)
             self.transport.send_snapshot(source)
 
     def report_snapshot(self, peer: NodeId, is_delivered: bool) -> None:
         """What became of an outgoing transfer."""
+        self.sending.discard(peer)
         if not is_delivered and not self.is_over:
             self.node.report_snapshot_failed(peer, self.now_ms)
             self.wake()

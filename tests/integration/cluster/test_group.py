@@ -105,8 +105,14 @@ async def test_a_minority_and_a_stranger_get_nothing(group: Group) -> None:
 
 
 @pytest.mark.parametrize("group", ["quic"], indirect=True)
-async def test_a_fourth_member_joins_and_catches_up(group: Group) -> None:
-    async with group.client() as client:
+async def test_a_fourth_member_joins_through_a_follower_and_catches_up(group: Group) -> None:
+    """Only the leader takes a change of members: a follower sends the client there."""
+    leader = await group.wait_for_leader()
+    follower = next(node for node in NODES if node != leader)
+    status = await group.status(follower)
+    assert status is not None
+    assert status["leader_address"] == group.endpoint(leader)
+    async with group.client(follower) as client:
         for number in range(50):
             await client.put(f"key/{number}", bytes(1_000))
         group.spawn(4, is_joining=True)

@@ -104,8 +104,11 @@ class MemoryTransport:
 
     def _deliver(self, message: Message) -> None:
         receiver = self._reach(message.to)
+        own = self._network.receivers.get(self._node)
         if receiver is not None:
             receiver.receive((message,))
+        elif own is not None and message.to not in self._network.receivers:
+            own.report_unreachable(message.to)
 
     def _reach(self, peer: NodeId) -> PeerReceiver | None:
         if (self._node, peer) in self._network.cut:

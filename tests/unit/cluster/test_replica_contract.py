@@ -44,6 +44,7 @@ async def start_driver(directory: Path) -> tuple[Driver[Outcome], KeyValueMachin
     async with asyncio.timeout(10):
         while driver.status().role is not Role.LEADER:
             await asyncio.sleep(0.01)
+    await driver.read_barrier()  # a new leader takes changes once an entry of its term is committed
     return driver, machine
 
 

@@ -128,7 +128,7 @@ def test_a_lease_never_expires_early_whenever_it_was_granted(log: Log, granted_a
     lease = granted_ms = 0
     while True:
         if now_ms >= granted_at_ms and not lease:
-            lease, granted_ms = log.run(Op.LEASE_GRANT, 3_000).facts["lease"], granted_at_ms
+            lease, granted_ms = log.run(Op.LEASE_GRANT, 3_000).facts["lease"], now_ms + 499
         now_ms += 500
         log.tick(500)
         if lease and not log.machine.lease_count:
@@ -150,7 +150,7 @@ def test_a_tick_is_believed_up_to_a_bound(log: Log) -> None:
 def test_a_kept_lease_lives_and_a_revoked_one_is_gone(log: Log) -> None:
     lease = log.run(Op.LEASE_GRANT, 1_000).facts["lease"]
     for _ in range(5):
-        log.tick(900)
+        log.tick(1_000)
         assert log.run(Op.LEASE_KEEPALIVE, lease).is_ok
     assert log.run(Op.LEASE_REVOKE, lease).is_ok
     assert log.run(Op.LEASE_KEEPALIVE, lease).code == "lease_not_found"
@@ -295,6 +295,8 @@ def test_history_is_compacted_by_command(log: Log) -> None:
     assert log.run(Op.COMPACT, 2).code == "compacted"
     assert log.run(Op.COMPACT, 6).code == "invalid_request"
     assert log.machine.scan("", revision=2) is None
+    late, in_time = (log.machine.watch("k", is_prefix=True, next_revision=n) for n in (3, 4))
+    assert (late.find_compacted(), in_time.find_compacted()) == (3, None)
     assert log.machine.scan("", revision=3) is not None
 
 
