@@ -11,6 +11,9 @@ AUTHORIZED_OK: Final[int]
 BODILESS: Final[int]
 PREFETCHED: Final[int]
 
+def crc32c(data: bytes | bytearray | memoryview, value: int = 0) -> int:
+    """The CRC-32C of `data`, going on from `value`, the CRC-32C of what came before it."""
+
 @final
 class Slab:
     """One arena. `close()` is idempotent and raises SlabBusy while objects are held."""

@@ -18,8 +18,12 @@ from libc.string cimport memcpy, memset
 
 import os
 
+cdef enum:
+    CRC_UNLOCKED_BYTES_MIN = 65536  # from here on, letting other threads run is worth its price
+
 cdef extern from "neurocache.h" nogil:
     uint32_t nc_abi_version() noexcept
+    uint32_t nc_crc32c(uint32_t, const uint8_t *, uint64_t) noexcept
     nc_status nc_slab_open(const nc_slab_options *, nc_slab **, int32_t *) noexcept
     nc_status nc_slab_close(nc_slab *) noexcept
     nc_status nc_fill_begin(nc_slab *, const nc_fill_spec *, nc_object *) noexcept
@@ -351,6 +355,18 @@ cdef class Object:
 
     def release(self):
         self.drop()
+
+
+def crc32c(const uint8_t[::1] data not None, uint32_t value=0):
+    """The CRC-32C of `data`, going on from `value`, the CRC-32C of what came before it."""
+    cdef uint32_t result = value
+    cdef uint64_t size = data.shape[0]
+    if size >= CRC_UNLOCKED_BYTES_MIN:
+        with nogil:
+            result = nc_crc32c(value, &data[0], size)
+    elif size:
+        result = nc_crc32c(value, &data[0], size)
+    return result
 
 
 include "slab_fill.pxi"

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from neuro.errors import NativeMismatch, NativeMissing
 
 if TYPE_CHECKING:
-    from neuro._core.checksum import crc32c
     from neuro._core.engine import (
         ACCESS_RECORD_BYTES,
         OUTCOME_BYPASS,
@@ -59,6 +58,7 @@ if TYPE_CHECKING:
         Fill,
         Object,
         Slab,
+        crc32c,
     )
 
 __all__ = [
@@ -111,13 +111,12 @@ ABI_VERSION = 1
 """The NC_ABI_VERSION of zig/include/neurocache.h that this package is written for."""
 
 _LINKED_MODULE = "neuro._core.slab"
-_UNLINKED_MODULES = ("neuro._core.checksum", "neuro._core.frame", "neuro._core.raftlog")
+_UNLINKED_MODULES = ("neuro._core.frame", "neuro._core.raftlog")
 """Plain Cython without the native library: a client of a node need not load a slab for it."""
 _MODULE_OF_NAME = {
-    "neuro._core.checksum": "crc32c",
     "neuro._core.slab": (
         "AUTHORIZED_OK BODILESS KEY_BYTES_MAX NEEDS_PYTHON PAGE_BYTES PREFETCHED TIME_NEVER "
-        "Fill Object Slab"
+        "Fill Object Slab crc32c"
     ),
     "neuro._core.engine": (
         "ACCESS_RECORD_BYTES OUTCOME_BYPASS OUTCOME_COLLAPSED OUTCOME_ERROR OUTCOME_HIT "

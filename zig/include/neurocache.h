@@ -18,6 +18,9 @@
 
 uint32_t nc_abi_version(void);
 
+/* CRC-32C of bytes, going on from value, the CRC-32C of what came before (0: nothing). */
+uint32_t nc_crc32c(uint32_t value, const uint8_t *bytes, uint64_t length);
+
 typedef int32_t nc_status;
 enum {
     NC_OK = 0,

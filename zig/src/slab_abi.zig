@@ -5,6 +5,7 @@
 
 const std = @import("std");
 const catalog = @import("catalog.zig");
+const crc32c = @import("crc32c.zig");
 const fill_module = @import("fill.zig");
 const object_module = @import("object.zig");
 const size_class = @import("size_class.zig");
@@ -298,6 +299,10 @@ export fn nc_slab_scan(slab: *Slab, cursor: *u64, out: *u64) Status {
     const object = catalog.scan(slab, cursor) orelse return .not_found;
     out.* = slab.handleOf(object);
     return .ok;
+}
+
+export fn nc_crc32c(value: u32, bytes: ?[*]const u8, length: u64) u32 {
+    return crc32c.extend(value, slice(bytes, length));
 }
 
 export fn nc_slab_hash(slab: *Slab, key: ?[*]const u8, key_length: u64, out: *[2]u64) Status {

@@ -77,6 +77,7 @@ static void check_stored(nc_slab *slab, const char *key, const char *body) {
     EXPECT(nc_object_delete(slab, (const uint8_t *)key, strlen(key)) == NC_OK);
     EXPECT(nc_object_delete(slab, (const uint8_t *)key, strlen(key)) == NC_NOT_FOUND);
     nc_slab_reclaim(slab);
+    EXPECT(nc_crc32c(0, (const uint8_t *)"123456789", 9) == 0xE3069283u);
     /* The generation has passed: refused, never misread. */
     EXPECT(nc_object_pin(slab, object) == NC_NOT_FOUND);
     EXPECT(nc_object_describe(slab, object, &info) == NC_NOT_FOUND);
