@@ -386,10 +386,9 @@ class Pump(Generic[ResultT]):
     # -- state
 
     def _restore_latest(self) -> None:
-        latest = self.storage.snapshots.latest
-        if latest is None:
-            return
         snapshots = self.storage.snapshots
+        if (latest := snapshots.latest) is None:
+            return
         self.applier.restore(latest.meta.index, latest.head.control, snapshots.read(latest))
         self.waiting.note_restored(latest.meta.index)
         self.waiting.serve_reads(latest.meta.index)
