@@ -18,12 +18,13 @@ from neuro.cluster.client_api import ClientApi
 from neuro.cluster.disk import DiskFull, RealDisk
 from neuro.cluster.driver import Driver
 from neuro.cluster.identity import load_identity
-from neuro.cluster.machine import KeyValueMachine, Ticker
+from neuro.cluster.machine import KeyValueMachine
+from neuro.cluster.machine_clock import MachineClock
 from neuro.cluster.replica import format_member_address
 from neuro.cluster.storage import Founding
 from neuro.cluster.transport import CarrierKind, Member, TransportSettings, make_transport
 from neuro.errors import NeuroCacheError, StartError
-from neuro.raft import Configuration, Role
+from neuro.raft import Configuration
 from neuro.server.resources import describe_bind_error
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("neuro.server")
 
 DIRECTORY_NAME = "raft"
-TICK_INTERVAL_S = 0.1
-"""How often a leader looks whether time should move; leases end so much later at most."""
 
 
 class ControlPlane:
@@ -100,8 +99,9 @@ class ControlPlane:
         except OSError as error:
             raise describe_bind_error(error, config.client_bind, "--client-bind") from error
         self.client_address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        ticking = asyncio.get_running_loop().create_task(self._tick(driver))
-        stack.push_async_callback(_cancel, ticking)
+        clock = MachineClock(driver, self._machine, self._clock)
+        clock.start()
+        stack.push_async_callback(clock.close)
         driver.ended.add_done_callback(self._note_end)
 
     async def _start_driver(self, disk: Disk, transport: MemberTransport) -> Driver[Outcome]:
@@ -163,23 +163,6 @@ class ControlPlane:
         found: list[Path] = [file for file in files if file is not None]
         return TlsFiles(*found) if len(found) == len(files) else None
 
-    async def _tick(self, driver: Driver[Outcome]) -> None:
-        """While this member leads, proposes that time has passed, so that leases end."""
-        ticker, machine = Ticker(), self._machine
-        while True:
-            await asyncio.sleep(TICK_INTERVAL_S)
-            if driver.status().role is not Role.LEADER:
-                ticker.stop()
-                continue
-            now_ms = self._clock.monotonic_ms()
-            payload = ticker.poll(
-                machine.time_ms, machine.lease_count, machine.session_count, now_ms
-            )
-            if payload is not None:
-                # A tick that is lost is measured again by the next one.
-                with contextlib.suppress(NeuroCacheError):
-                    await driver.propose(payload, frees_space=True)
-
     def _note_end(self, ended: asyncio.Future[str]) -> None:
         if not self.ended.done() and not ended.cancelled():
             self.ended.set_result(ended.result())
@@ -187,8 +170,3 @@ class ControlPlane:
 
 def _address_of(peer: Any) -> str:
     return format_member_address(str(peer.raft), str(peer.client))
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
