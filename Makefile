@@ -16,7 +16,7 @@ SETUP_INPUTS := pyproject.toml constraints.txt setup.py packaging/make_venv.sh
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup build serve test check bench bench-macro freeze docs clean
+.PHONY: help setup build serve test check bench bench-macro sim freeze docs clean
 
 help: ## list these verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,9 @@ bench: build ## pytest-benchmark suites; bench-macro compares with other servers
 
 bench-macro: build ## NeuroCache beside nginx, Varnish, Traffic Server and the ceiling (15 minutes)
 	@$(PYTHON) -m bench.macro.run --require-all --judge $(BENCH_ARGS)
+
+sim: build ## simulate the replicated store under faults; SIM_ARGS="--seed 7 --trace" repeats one
+	@$(PYTHON) -m tests.sim $(or $(SIM_ARGS),--count 200)
 
 freeze: build ## one-directory frozen program in build/out/freeze/neurocache
 	@$(PYTHON) packaging/freeze.py
