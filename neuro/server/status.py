@@ -113,7 +113,9 @@ class NodeStatus:
             "slab": {
                 **{key: slab[key] for key in _SLAB_KEYS},
                 "size_classes": [
-                    {key: row[key] for key in _SIZE_CLASS_KEYS} for row in slab["size_classes"]
+                    {key: row[key] for key in _SIZE_CLASS_KEYS}
+                    for row in slab["size_classes"]
+                    if row["page_count"]
                 ],
             },
             "origins": [

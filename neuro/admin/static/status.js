@@ -106,7 +106,7 @@ function showStatus(status) {
   const used = slab.pages_total - slab.pages_free;
   show("pages", slab.pages_total ? percent(used / slab.pages_total) : "\u2013");
   show("pages-note", `${count(used)} of ${count(slab.pages_total)}`);
-  fill("classes", slab.size_classes.filter((item) => item.page_count > 0).map((item) => row([
+  fill("classes", slab.size_classes.map((item) => row([
     size(item.slot_bytes), count(item.page_count), count(item.slots_live),
     gauge(item.slots_total ? item.slots_live / item.slots_total : 0, "filled slots of " + size(item.slot_bytes)),
     count(item.evictions),
