@@ -20,8 +20,8 @@ from neuro.raft import Configuration, LogIndex, Message, NodeId, Options, Term
 
 FAST = Options(
     heartbeat_ms=20,
-    election_timeout_ms_min=150,
-    election_timeout_ms_max=300,
+    election_timeout_ms_min=600,
+    election_timeout_ms_max=1_200,
     disk_stall_ms_max=2_000,
 )
 DEADLINE_S = 15.0
