@@ -11,7 +11,7 @@ dissertation's.
     leader_append_only       a leader never shortens its own log                   3.2
     leader_completeness      a leader holds what earlier terms committed           3.2
     leader_hears_quorum      a leader without an answering quorum steps down       6.2
-    leader_disk_works        a leader whose disk hangs steps down
+    leader_disk_works        a leader that can make nothing durable steps down
     leader_stickiness        nobody votes who has just heard a leader               4.2.3
     transfer_bounded         a transfer ends within an election timeout             3.10
     leader_stability         without faults the leader stays                       9.6
