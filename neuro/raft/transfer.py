@@ -18,6 +18,8 @@ from neuro.raft.types import NOBODY, NodeId
 def start_transfer(core: Core, target: NodeId) -> None:
     """Stops taking proposals and asks `target` to campaign as soon as it has the whole log.
 
+    Asked again for the same target, it offers again and still ends when it would have.
+
     Raises:
         NotLeader: this member does not lead.
         InvalidTransfer: the target is this member, or may not lead.
@@ -32,8 +34,10 @@ def start_transfer(core: Core, target: NodeId) -> None:
         raise InvalidTransfer(f"node {target} is a witness", target=target)
     if core.transfer_target not in (NOBODY, target):
         raise Transferring(target=core.transfer_target)
-    core.transfer_target = target
-    core.transfer_deadline_ms = core.now + core.options.election_timeout_ms_min
+    if core.transfer_target == NOBODY:
+        # Asking again repeats the offer but buys no time: proposals are refused meanwhile.
+        core.transfer_target = target
+        core.transfer_deadline_ms = core.now + core.options.election_timeout_ms_min
     on_match(core, target, core.progress[target])
 
 

@@ -182,6 +182,42 @@ class TestTransfer:
         group.propose(1, b"x")
         assert group.leaders() == [1]
 
+    def test_asking_again_does_not_prolong_a_transfer(self) -> None:
+        group = Group()
+        group.elect(1)
+        group.isolate(2)
+        for _ in range(10):
+            group.node(1).transfer_leadership(2, group.now)
+            group.pass_time(100)
+            group.settle()
+        group.propose(1, b"x")
+        assert group.leaders() == [1]
+
+    def test_asking_again_repeats_a_lost_offer(self) -> None:
+        group = Group()
+        group.elect(1)
+        group.isolate(2)
+        group.node(1).transfer_leadership(2, group.now)
+        group.settle()
+        group.heal()
+        group.node(1).transfer_leadership(2, group.now)
+        group.settle()
+        assert group.leaders() == [2]
+
+    def test_offer_of_leadership_does_not_make_its_target_stick_to_the_old_leader(self) -> None:
+        """Whoever offers leadership has ended its lease: nothing relies on this member."""
+        group = Group()
+        group.elect(1)
+        group.settle()
+        last_term, last_index = group.node(1).term, group.node(1).last_index
+        group.now += group.options.election_timeout_ms_min
+        group.deliver(m.TimeoutNow(1, 2, group.node(1).term))
+        group.sent.clear()
+        group.deliver(m.RequestVote(3, 2, group.node(2).term + 1, last_index, last_term, False))
+        (reply,) = sent(group, m.VoteReply)
+        assert isinstance(reply, m.VoteReply)
+        assert reply.granted
+
 
 class TestPreVote:
     """Sections 9.6 and 4.2.3."""

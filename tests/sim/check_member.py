@@ -97,7 +97,7 @@ def check_ticked(ledger: Ledger, process: Process) -> None:
     require(
         stalled_ms <= limit_ms,
         "leader_disk_works",
-        f"{process.id} leads, its disk has been silent for {stalled_ms} ms",
+        f"{process.id} leads, and has waited for its disk for {stalled_ms} ms",
     )
 
 

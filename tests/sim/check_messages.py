@@ -157,6 +157,12 @@ def _check_addressee(process: Process, message: Message) -> None:
             "transfer_to_eligible",
             f"{process.id} hands over to {message.to}",
         )
+        core = node._core
+        require(
+            core.term != message.term or not core.may_use_lease,
+            "lease_ends_with_offer",
+            f"{process.id} hands over to {message.to} and keeps its lease",
+        )
     elif isinstance(message, m.Propose):
         require(
             message.request in node._core.forwarded_proposals,

@@ -11,7 +11,7 @@ dissertation's.
     leader_append_only       a leader never shortens its own log                   3.2
     leader_completeness      a leader holds what earlier terms committed           3.2
     leader_hears_quorum      a leader without an answering quorum steps down       6.2
-    leader_disk_works        a leader whose disk hangs steps down
+    leader_disk_works        a leader that can make nothing durable steps down
     leader_stickiness        nobody votes who has just heard a leader               4.2.3
     transfer_bounded         a transfer ends within an election timeout             3.10
     leader_stability         without faults the leader stays                       9.6
@@ -47,6 +47,7 @@ dissertation's.
     removed_stays_out        a removed id never comes back
     sends_to_members         entries go to members only                            4.1
     transfer_to_eligible     leadership is offered only to who may lead            3.10
+    lease_ends_with_offer    whoever offers leadership answers no more reads alone  6.4.1
     forwarded_once           nobody passes on a proposal of somebody else
     snapshot_equality        a snapshot holds the state of its index               5.1
     bounded_tail             the leader's uncommitted tail is within its bound
@@ -62,9 +63,11 @@ from typing import TYPE_CHECKING
 
 from neuro.raft import Entry, Message, Ready, SnapshotMeta
 from neuro.raft.messages import (
-    LEADER_MESSAGES,
+    Append,
     AppendReply,
+    Heartbeat,
     HeartbeatReply,
+    InstallSnapshot,
     PreVote,
     RequestVote,
 )
@@ -117,7 +120,9 @@ class Monitor:
         is_answer = isinstance(message, (AppendReply, HeartbeatReply))
         if is_answer and process.node is not None and message.term == process.node.term:
             self.ledger.heard[process.id, message.sender] = process.local_now
-        elif isinstance(message, LEADER_MESSAGES):
+        elif isinstance(message, (Append, Heartbeat, InstallSnapshot)):
+            # Not TimeoutNow: it asks for another leader, and carries no round a lease could
+            # count on (3.10, 6.4.1); `lease_ends_with_offer` holds the sender to that.
             if process.node is not None and message.term >= process.node.term:
                 self.ledger.heard_leader[process.id] = process.local_now
         elif isinstance(message, (PreVote, RequestVote)):

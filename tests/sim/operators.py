@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PROCESS_COUNT_MAX = 12
 BURST_CLIENT = 0
+UNBORN_ID = 1_000
+"""From here on ids have no process: a change that names them must be refused."""
 
 
 class Operators:
@@ -169,7 +171,16 @@ class Operators:
         )
 
     def _do_member_witness(self) -> bool:
+        self._ask_for_witness_majority()
         return self._change(lambda: [Change(ChangeKind.ADD_WITNESS, self._new_process())])
+
+    def _ask_for_witness_majority(self) -> None:
+        """Must be refused: what witnesses alone hold, nobody can read."""
+        for leader in self._running():
+            if leader.is_leader and not leader.is_paused and leader.node is not None:
+                count = len(leader.node.configuration.voters) + 1
+                unborn = range(UNBORN_ID, UNBORN_ID + count)
+                self._propose(leader, [Change(ChangeKind.ADD_WITNESS, node) for node in unborn])
 
     def _do_member_remove(self) -> bool:
         return self._change(lambda: [Change(ChangeKind.REMOVE, self._some_member())])

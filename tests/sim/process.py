@@ -69,7 +69,7 @@ class Process:
         self._writing: list[Ready | TakeSnapshot | CompactLog] = []
         self._timer_at: int | None = None
         self._incoming: dict[tuple[int, int], bytes] = {}
-        self._write_started_ms = 0
+        self._unsynced_since: dict[int, int] = {}
         self._write_id = 0
         self.handled: Message | None = None
         self.desk = Desk(self, simulation.monitor)
@@ -121,7 +121,7 @@ class Process:
         self.disk.fails_next_sync = False
         for holder in (self._inbox, self._queue, self._writing):
             holder.clear()
-        self._incoming.clear()
+        self._incoming, self._unsynced_since = {}, {}
         self.desk = Desk(self, self.simulation.monitor)
         self.simulation.monitor.on_stop(self)
 
@@ -155,8 +155,8 @@ class Process:
         return self.node is not None and self.node.role is Role.LEADER
 
     def stalled_ms(self) -> int:
-        """For how long the write under way has been running."""
-        return self.local_now - self._write_started_ms if self._writing else 0
+        """For how long the oldest Ready that must be durable has waited."""
+        return self.local_now - next(iter(self._unsynced_since.values()), self.local_now)
 
     # -- events
 
@@ -201,11 +201,9 @@ class Process:
             self.world.at(due, self._on_timer, self.epoch, due)
 
     def _on_timer(self, epoch: int, planned: int) -> None:
-        if epoch != self.epoch or planned != self._timer_at:
+        if self.node is None or epoch != self.epoch or planned != self._timer_at:
             return
         self._timer_at = None
-        if self.node is None:
-            return
         if self.node.next_deadline_ms() <= self.local_now:
             self.run(self._tick)
         else:
@@ -248,6 +246,8 @@ class Process:
         for read in ready.reads:
             self.desk.on_read(read)
         self.desk.serve_reads(self.machine)
+        if ready.must_sync:
+            self._unsynced_since[ready.number] = self.local_now
         self._queue.append(ready)
         self._write()
 
@@ -272,7 +272,6 @@ class Process:
         """Starts the next group commit when the disk is idle: one sync for the whole queue."""
         while self._queue and not self._writing and self.node is not None:
             self._writing, self._queue = self._queue, []
-            self._write_started_ms = self.local_now
             records, must_sync = gather(self._writing, self._incoming)
             self.disk.batch = records
             if must_sync:
@@ -325,6 +324,7 @@ class Process:
         for item in items:
             if isinstance(item, Ready):
                 number = item.number
+                self._unsynced_since.pop(number, None)
                 if item.snapshot is not None:
                     self._restore(item.snapshot)
                 for message in item.messages_after_persist:

@@ -26,7 +26,7 @@ from tests.sim.swarm import FAULTS, draw_swarm
 from tests.sim.world import World
 
 SEED_COUNT = 10
-REGRESSIONS = (42, 105, 166, 1197, 1332, 2065)
+REGRESSIONS = (42, 105, 166, 1197, 1332, 2065, 20646, 20772, 20904, 30750)
 """Seeds that failed once, while the core or the simulator was wrong."""
 
 
