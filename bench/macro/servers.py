@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def choose_port() -> int:
 
 
 @dataclass
-class Server:
+class Server(ABC):
     """One child process; `folder` is its own and may be removed after `stop()`."""
 
     folder: Path
@@ -55,9 +56,9 @@ class Server:
             else f"`{cls.program}` is not installed"
         )
 
+    @abstractmethod
     def command(self) -> list[str]:
         """Writes the configuration and gives the foreground command."""
-        raise NotImplementedError
 
     def environment(self) -> dict[str, str]:
         """Variables beside those of this process."""

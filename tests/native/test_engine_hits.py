@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -33,6 +34,17 @@ def test_hit_carries_length_stored_fields_age_and_cache_status(driver: EngineDri
         b"NeuroCache; hit; ttl=99",
     )
     assert response.get(b"Connection") is None
+    driver.assert_no_event()
+
+
+@pytest.mark.parametrize("size", [5, 1 << 20])
+def test_client_that_shut_its_side_gets_its_hit(driver: EngineDriver, size: int) -> None:
+    body = driver.put("/a", os.urandom(size))
+    client = driver.client()
+    client.get("/a")
+    client.socket.shutdown(socket.SHUT_WR)
+    assert client.read_response().body == body
+    client.assert_closed()
     driver.assert_no_event()
 
 
